@@ -1,0 +1,1 @@
+"""The local GPU backend of Likeness."""

@@ -1,0 +1,1 @@
+"""Weight files: catalogue, store, loading."""

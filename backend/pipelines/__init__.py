@@ -1,0 +1,1 @@
+"""From a job to one call of a stock diffusers pipeline."""

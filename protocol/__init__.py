@@ -1,0 +1,1 @@
+"""The contract between Likeness's backend and everything that talks to it."""
