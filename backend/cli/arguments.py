@@ -1,0 +1,83 @@
+"""What the commands' options have in common: their types, and a parser that says what is wrong in one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+MAX_COUNT = 100
+"""Pictures of one command; more is a loop in a script, where a mistyped zero does not keep the machine busy for a day."""
+MAX_SEED = 2**32 - 1
+MAX_PROMPT = 2000
+"""Characters; the text encoders read 77 tokens."""
+MAX_WEIGHT = 2.0
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with one sentence instead of the usage before an error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and leave with exit code 2."""
+        sentence = message.rstrip(".")
+        sys.stderr.write(f"{self.prog}: {sentence}. See `{self.prog} --help`.\n")
+        sys.exit(2)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedFile:
+    """`FILE[:WEIGHT]` as given; no weight means the job's default."""
+
+    path: Path
+    weight: float | None
+
+
+def count(text: str) -> int:
+    """A number of pictures."""
+    return _whole(text, 1, MAX_COUNT, "a number of pictures")
+
+
+def seed(text: str) -> int:
+    """A seed; with several pictures, the first one's."""
+    return _whole(text, 0, MAX_SEED, "a seed")
+
+
+def prompt(text: str) -> str:
+    """Text of a length that makes sense."""
+    if len(text) > MAX_PROMPT:
+        raise argparse.ArgumentTypeError(f"the text has {len(text)} characters, and more than {MAX_PROMPT} are never read; shorten it")
+    return text
+
+
+def weighted_file(text: str) -> WeightedFile:
+    """`FILE` or `FILE:WEIGHT`. A colon that is no weight belongs to the name (`C:\\photo.png`)."""
+    name, colon, tail = text.rpartition(":")
+    if not colon or not name or Path(text).is_file():
+        return WeightedFile(Path(text), None)
+    try:
+        weight = float(tail)
+    except ValueError:
+        return WeightedFile(Path(text), None)
+    if not 0 <= weight <= MAX_WEIGHT:
+        raise argparse.ArgumentTypeError(f"the weight {tail} of {name} is outside 0 to {MAX_WEIGHT:g}")
+    return WeightedFile(Path(name), weight)
+
+
+def png_file(text: str) -> Path:
+    """The name of a PNG to be written."""
+    path = Path(text)
+    if path.suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"{text} does not end in .png; pictures are written as PNG, which keeps every bit")
+    return path
+
+
+def _whole(text: str, low: int, high: int, what: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a whole number from {low} to {high}") from None
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"{value} is not {what} from {low} to {high}")
+    return value

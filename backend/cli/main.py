@@ -1,0 +1,112 @@
+"""`likeness`: reads the options, runs one command, and turns whatever goes wrong into a sentence and an exit code.
+
+0 done, 1 something unexpected (a report was written), 2 something that the user can put right, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from argparse import Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from protocol.errors import LikenessError
+
+from ..config import Settings, defaults, load_settings
+from .arguments import Parser
+
+COMMANDS = {
+    "demo": "sample faces in; portraits, an edited, a posed and an inpainted picture and a contact sheet out",
+    "portrait": "pictures of one person, from photos of the face",
+    "inpaint": "put a person, or whatever the prompt says, into a masked part of a picture",
+    "again": "make the same picture once more, from the PNG alone",
+    "doctor": "what is there on this machine, and what to do about what is missing",
+    "evaluate": "measure identity, editing and control on people the model was never trained on",
+    "train": "train a base, IP-Adapter, InstantID or the face models",
+}
+EPILOG = """settings come from these places, the later ones win: the defaults, config.toml, the environment (LIKENESS_MODELS, LIKENESS_LOGS,
+LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE), the flags.
+
+  likeness demo --out out
+  likeness portrait --face anna.png --prompt "portrait of a smiling person, red cap, at the sea" --count 4 -o anna-at-sea.png
+  likeness again anna-at-sea.png
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command's entry point; returns its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = build_parser(words).parse_args(words)
+    logs = defaults(os.environ).logs
+    try:
+        settings = _settings(options)
+        logs = settings.logs
+        return int(import_module(f".{options.command}", __package__).run(options, settings))
+    except LikenessError as error:
+        sys.stderr.write(f"likeness {options.command}: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write(f"likeness {options.command}: Stopped.\n")
+        return 130
+    except BrokenPipeError:  # the reader of our output left (`likeness evaluate | head`): nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # the last resort of a command line: whatever it is, no traceback on the screen
+        sys.stderr.write(_unexpected(error, options.command, words, logs))
+        return 1
+
+
+def build_parser(words: Sequence[str]) -> Parser:
+    """The parser. Only the command that `words` name is given its options: reading the others would cost time for nothing."""
+    parser = Parser(
+        prog="likeness",
+        description="Puts one person's likeness into pictures (IP-Adapter and InstantID).",
+        epilog=EPILOG,
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"likeness {_version()}")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="read settings from this TOML file")
+    parser.add_argument("--device", help="auto (default), cpu, cuda, cuda:1, mps")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name in words:
+            module: Any = import_module(f".{name}", __package__)
+            module.add_arguments(command)
+    return parser
+
+
+def _settings(options: Namespace) -> Settings:
+    names = ("device", "model")
+    flags = {name: str(value) for name in names if (value := getattr(options, name, None)) is not None}
+    return load_settings(flags, os.environ, options.config)
+
+
+def _version() -> str:
+    try:
+        return version("likeness-studio")
+    except PackageNotFoundError:
+        return "(not installed: running from the source folder)"
+
+
+def _unexpected(error: Exception, command: str, words: Sequence[str], logs: Path) -> str:
+    """Write the report that a bug needs; the sentence for the screen."""
+    import platform
+    import traceback
+
+    summary = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    machine = f"likeness {_version()}, Python {platform.python_version()}, {platform.platform()}"
+    report = [machine, f"arguments: {words!r}", "", traceback.format_exc()]
+    file = logs / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(report), encoding="utf-8")
+        where = f"The report is in {file}; please send it along when you ask for help."
+    except OSError as problem:
+        where = f"The report could not be written to {file} ({problem.strerror})."
+    return f"likeness {command}: Something unexpected went wrong ({summary}). {where}\n"

@@ -1,0 +1,51 @@
+"""A progress bar as the engine's watch."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Bar:
+    """Counts the sampling steps of several jobs on one line: how many, how long it will take. A context manager."""
+
+    def __init__(self, title: str, jobs: int) -> None:
+        from tqdm import tqdm
+
+        layout = "{desc:24.24} {percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}]"
+        self._bar: Any = tqdm(total=jobs, desc=title, dynamic_ncols=True, bar_format=layout)
+        self._base = 0.0
+
+    def next_job(self, pictures: int = 1) -> None:
+        """A job is finished; the bar stands at a whole number of pictures again."""
+        self._base += pictures
+        self._show(self._base)
+
+    def step(self, done: int, total: int) -> None:
+        """The engine finished a sampling step."""
+        self._show(self._base + done / max(total, 1) * 0.999)
+
+    def preview(self, picture: NDArray[np.uint8], step: int) -> None:
+        """Previews have no place on a command line."""
+
+    def cancelled(self) -> bool:
+        """Ctrl-C ends the process; nothing else cancels."""
+        return False
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the bar."""
+        self._bar.write(text)
+
+    def _show(self, value: float) -> None:
+        self._bar.n = min(value, self._bar.total)
+        self._bar.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.close()
