@@ -1,0 +1,342 @@
+"""Faces in photos: where they are and who they are (ArcFace embeddings).
+
+SCRFD (Guo et al., arXiv:2105.04714) finds faces and five keypoints, ArcFace (Deng et al., arXiv:1801.07698) turns an aligned face into 512
+numbers; both are ONNX files run by insightface. insightface and onnxruntime are imported when an analyser is made, not before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import BadPicture, FaceError, FaceTooSmall, InvalidRequest, ModelError, NoFace, NoSuchFace
+from protocol.geometry import Extent
+
+from .keypoints import aligned_crop, draw_keypoints, fit_keypoints
+
+__all__ = [
+    "DET_SIZES", "Face", "FaceAnalyser", "Identity", "aligned_crop", "best_similarity", "cosine", "draw_keypoints", "fit_keypoints",
+    "mean_embedding",
+]  # fmt: skip
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+DET_SIZES = (640, 512, 384, 256, 192)
+"""Sides of the detector's square input, in the order tried. 640 is InstantID's; smaller ones find faces that fill the picture."""
+
+EMBEDDING_SIZE = 512
+
+_MARGIN_FILL = 0.5
+"""With a border, the photo fills this part of the detector's input: a face cropped at the forehead and the chin then looks like others."""
+
+_STRIDE = 32
+"""SCRFD's coarsest feature map: the sides of its input are multiples of this."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in a photo, in that photo's pixels.
+
+    `box` (4,) float32: left, top, right, bottom, may stick out of the photo. `keypoints` (5, 2) float32. `embedding` (512,) float32: the
+    recogniser's raw output, not normalised (that is what InstantID was trained on). `score`: the detector's, 0 to 1.
+    """
+
+    box: Floats
+    keypoints: Floats
+    embedding: Floats
+    score: float
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        return _area(self.box)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """Who somebody is, from one or more photos.
+
+    `embedding` (512,) float32: the mean of the raw embeddings, rescaled to their mean norm. `embeddings` (photos, 512) float32.
+    `keypoints` (5, 2) float32 and `extent`: the face in the first photo, and that photo's size.
+    """
+
+    embedding: Floats
+    embeddings: Floats
+    keypoints: Floats
+    extent: Extent
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Detection:
+    """A face before it is recognised."""
+
+    box: Floats
+    keypoints: Floats
+    score: float
+
+
+class _Detector(Protocol):
+    """What is used of insightface's SCRFD. Pictures are BGR; boxes (faces, 5) with the score last; keypoints (faces, 5, 2)."""
+
+    static_input_size: tuple[int, int] | None
+
+    def detect(self, img: Pixels, input_size: tuple[int, int]) -> tuple[Floats, Floats]: ...
+
+
+class _Recogniser(Protocol):
+    """What is used of insightface's ArcFaceONNX: an aligned BGR crop -> (1, 512)."""
+
+    input_size: tuple[int, int]
+    output_shape: list[int]
+
+    def get_feat(self, imgs: Pixels) -> Floats: ...
+
+
+class FaceAnalyser:
+    """Finds and recognises faces with the detector and the recogniser in one folder.
+
+    `folder` is absolute and holds ONNX files as insightface's packs do (antelopev2, buffalo_l), or just `det.onnx` and `rec.onnx`; nothing
+    is ever downloaded. `det_sizes` are tried in turn until a face is found, then once more with a border around the photo. `providers` are
+    onnxruntime's; the CPU takes milliseconds and leaves the GPU's memory to the picture. `smallest_face` is the shorter side in pixels that
+    a face must have to say who it is. `hint` is a sentence added when no face is found (what this model can see, which one sees more).
+
+    Raises `ModelError` if the folder is no usable pack, or onnxruntime lacks a provider.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        det_sizes: Sequence[int] = DET_SIZES,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        det_threshold: float = 0.5,
+        smallest_face: float = 24.0,
+        hint: str = "",
+    ) -> None:
+        self._smallest_face = smallest_face
+        self._hint = hint
+        detector, self._recogniser = _load(_pack_folder(folder), providers, det_threshold)
+        fixed = detector.static_input_size
+        self._det_sizes = (int(fixed[0]),) if fixed else _checked_sizes(det_sizes)
+        self._detector = detector
+
+    def analyse(self, rgb: Pixels) -> list[Face]:
+        """All faces in a photo (height, width, 3), largest first; an empty list if there are none, after every retry."""
+        return [self._recognise(rgb, found) for found in self._detect(rgb)]
+
+    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
+        """One person from one or more photos (height, width, 3): the largest face of each, or the one with index `face`, largest first.
+
+        Raises `NoFace`, `FaceTooSmall` and `NoSuchFace`, each naming the photo; `InvalidRequest` without photos.
+        """
+        if not pictures:
+            raise InvalidRequest("A person needs at least one photo, and none was given. Add a photo that shows the face.")
+        found = [self._choose(picture, face, _name(index, len(pictures))) for index, picture in enumerate(pictures)]
+        embeddings = np.stack([one.embedding for one in found])
+        height, width = pictures[0].shape[:2]
+        return Identity(mean_embedding(embeddings), embeddings, found[0].keypoints, Extent(width, height))
+
+    def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
+        """Cosine of the most similar face in a picture to an identity, -1 to 1; None if the picture shows no face."""
+        return best_similarity(self.analyse(rgb), identity)
+
+    def _detect(self, rgb: Pixels) -> list[_Detection]:
+        """Faces, largest first, from the first detector size that finds any."""
+        _check_picture(rgb)
+        for fill in (1.0, _MARGIN_FILL):
+            for size in self._det_sizes:
+                if found := self._detect_at(rgb, size, fill):
+                    return sorted(found, key=lambda one: _area(one.box), reverse=True)
+        return []
+
+    def _detect_at(self, rgb: Pixels, size: int, fill: float) -> list[_Detection]:
+        canvas, scale, offset = _on_canvas(rgb, size, fill)
+        boxes, keypoints = self._detector.detect(np.ascontiguousarray(canvas[..., ::-1]), input_size=(size, size))
+        return [
+            _Detection(
+                box=((box[:4].reshape(2, 2) - offset) / scale).astype(np.float32).ravel(),
+                keypoints=((points - offset) / scale).astype(np.float32),
+                score=float(box[4]),
+            )
+            for box, points in zip(boxes, keypoints, strict=True)
+        ]
+
+    def _recognise(self, rgb: Pixels, found: _Detection) -> Face:
+        crop = aligned_crop(rgb, found.keypoints, int(self._recogniser.input_size[0]))
+        embedding = self._recogniser.get_feat(np.ascontiguousarray(crop[..., ::-1]))
+        return Face(found.box, found.keypoints, np.asarray(embedding, dtype=np.float32).ravel(), found.score)
+
+    def _choose(self, rgb: Pixels, index: int | None, photo: str) -> Face:
+        faces = self._detect(rgb)
+        if not faces:
+            raise NoFace(_no_face_sentence(photo, rgb, self._hint))
+        if index is not None and not 0 <= index < len(faces):
+            count = "only one face, number 0" if len(faces) == 1 else f"{len(faces)} faces, numbers 0 to {len(faces) - 1}, largest first"
+            raise NoSuchFace(f"Face number {index} was asked for, but {photo} shows {count}. Choose one of these, or none for the largest.")
+        chosen = faces[index or 0]
+        left, top, right, bottom = (float(value) for value in chosen.box)
+        if min(right - left, bottom - top) < self._smallest_face:
+            raise FaceTooSmall(
+                f"The face in {photo} is only {max(right - left, 0):.0f} x {max(bottom - top, 0):.0f} pixels, too few to tell who it is. "
+                f"Use a photo whose face is at least {math.ceil(self._smallest_face)} pixels wide and high, better several times that."
+            )
+        return self._recognise(rgb, chosen)
+
+
+def mean_embedding(embeddings: Floats) -> Floats:
+    """(photos, 512) -> (512,): the mean of raw embeddings, rescaled to their mean norm.
+
+    The plain mean is shorter than its parts, the more so the more they differ, and a shorter embedding is a weaker identity for InstantID.
+    Raises `FaceError` if the embeddings cancel each other.
+    """
+    if len(embeddings) == 1:
+        return embeddings[0].astype(np.float32)
+    mean = embeddings.astype(np.float64).mean(axis=0)
+    wanted = float(np.linalg.norm(embeddings.astype(np.float64), axis=1).mean())
+    length = float(np.linalg.norm(mean))
+    if length <= 1e-6 * wanted or not math.isfinite(wanted):
+        raise FaceError("The photos have no common face: what one shows, another takes away. Use photos of one and the same person.")
+    return (mean * (wanted / length)).astype(np.float32)
+
+
+def cosine(one: Floats, other: Floats) -> float:
+    """Cosine of the angle between two embeddings (512,), -1 to 1; 0 if one of them is zero."""
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(np.clip(first @ second / lengths, -1.0, 1.0)) if lengths > 0 else 0.0
+
+
+def best_similarity(faces: Sequence[Face], identity: Identity) -> float | None:
+    """Cosine of the most similar of some faces to an identity; None without faces."""
+    return max((cosine(face.embedding, identity.embedding) for face in faces), default=None)
+
+
+def _pack_folder(folder: Path) -> Path:
+    """The folder that holds the ONNX files: `folder`, or its only subfolder (antelopev2's archive is nested)."""
+    if not folder.is_absolute():
+        # insightface looks for relative names below the current directory first, then downloads.
+        raise ModelError(f"The face models' folder must be given as an absolute path, and {str(folder)!r} is relative.")
+    if not folder.is_dir():
+        raise ModelError(f"The face models' folder {folder} does not exist. Install the model once more, or correct its path.")
+    inner = [entry for entry in folder.iterdir() if entry.is_dir()]
+    for candidate in [folder, *inner[:1]] if len(inner) == 1 else [folder]:
+        if any(candidate.glob("*.onnx")):
+            return candidate.resolve()
+    raise ModelError(f"The folder {folder} holds no face models (a detector and a recogniser as .onnx files). Install the model once more.")
+
+
+def _load(folder: Path, providers: Sequence[str], det_threshold: float) -> tuple[_Detector, _Recogniser]:
+    """insightface's detector and recogniser from a folder; every way in which a pack can be wrong is a `ModelError`."""
+    try:
+        runtime = importlib.import_module("onnxruntime")
+        app = importlib.import_module("insightface.app")
+    except (ImportError, OSError) as error:
+        raise ModelError(f"Faces cannot be read: a library does not load ({error}). `likeness doctor` says what to install.") from error
+    if missing := [name for name in providers if name not in runtime.get_available_providers()]:
+        raise ModelError(
+            f"onnxruntime here cannot compute with {', '.join(missing)}, only with {', '.join(runtime.get_available_providers())}. "
+            "`likeness doctor` says which packages are in each other's way."
+        )
+    try:
+        # Some of insightface's models print while they load; standard output may be somebody's protocol.
+        with contextlib.redirect_stdout(sys.stderr):
+            pack = app.FaceAnalysis(
+                name=str(folder),
+                allowed_modules=["detection", "recognition"],
+                providers=list(providers),
+                sess_options=_session_options(runtime),
+                static_shape_sessions=False,
+            )
+            pack.prepare(ctx_id=0, det_thresh=det_threshold, det_size=(DET_SIZES[0], DET_SIZES[0]))
+        return _checked_pack(folder, pack.models)
+    except ModelError:
+        raise
+    except AssertionError as error:  # how insightface says that a folder lacks a detector
+        said = f"The face models in {folder} are not complete: no detection model is among them. Install the model once more."
+        raise ModelError(said) from error
+    except Exception as error:  # onnxruntime, onnx and insightface raise unrelated types
+        said = f"The face models in {folder} cannot be loaded ({type(error).__name__}: {error}). Install the model once more."
+        raise ModelError(said) from error
+
+
+def _session_options(runtime: ModuleType) -> object:
+    """Few threads that sleep when idle: by default, onnxruntime's spin on every core while torch needs them."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = min(4, os.cpu_count() or 1)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    return options
+
+
+def _checked_pack(folder: Path, models: dict[str, Any]) -> tuple[_Detector, _Recogniser]:
+    missing = [name for name in ("detection", "recognition") if name not in models]
+    if missing:
+        raise ModelError(f"The face models in {folder} are not complete: no {' and no '.join(missing)} model is among them.")
+    detector, recogniser = models["detection"], models["recognition"]
+    if not getattr(detector, "use_kps", False):
+        raise ModelError(f"The face detector in {folder} gives no keypoints, and InstantID needs five. Use one that does (SCRFD … bnkps).")
+    fixed = detector.static_input_size
+    if fixed and fixed[0] != fixed[1]:
+        raise ModelError(f"The face detector in {folder} takes {fixed[0]} x {fixed[1]} pixels, and only square inputs are supported.")
+    side, width = recogniser.input_size[0], recogniser.output_shape[-1]
+    if side % 112 and side % 128:
+        raise ModelError(f"The face recogniser in {folder} takes {side} pixels, and only multiples of 112 or 128 are supported.")
+    if width != EMBEDDING_SIZE:
+        raise ModelError(f"The face recogniser in {folder} gives {width} numbers for a face; InstantID and FaceID take {EMBEDDING_SIZE}.")
+    return detector, recogniser
+
+
+def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if not sizes or any(size < _STRIDE or size % _STRIDE for size in sizes):
+        raise ModelError(f"The face detector's sizes must be multiples of {_STRIDE} pixels, and {list(sizes)} are not.")
+    return tuple(sizes)
+
+
+def _check_picture(rgb: Pixels) -> None:
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+        raise BadPicture(f"A photo is height x width x 3 bytes, and this one is {rgb.dtype} of shape {rgb.shape}. Convert it to 8-bit RGB.")
+
+
+def _on_canvas(rgb: Pixels, size: int, fill: float) -> tuple[Pixels, Floats, Floats]:
+    """The photo, shrunk or enlarged to fill a part of a black square; with the scale and the offset that were used, both (2,): x, y.
+
+    Filling all of it, the photo lies in the upper left corner as in insightface; otherwise in the middle.
+    """
+    import cv2
+
+    height, width = rgb.shape[:2]
+    scale = size * fill / max(height, width)
+    new = (max(1, int(width * scale)), max(1, int(height * scale)))
+    left, top = (0, 0) if fill == 1.0 else ((size - new[0]) // 2, (size - new[1]) // 2)
+    canvas = np.zeros((size, size, 3), dtype=np.uint8)
+    canvas[top : top + new[1], left : left + new[0]] = cv2.resize(rgb, new)
+    return canvas, np.array([new[0] / width, new[1] / height], dtype=np.float32), np.array([left, top], dtype=np.float32)
+
+
+def _area(box: Floats) -> float:
+    left, top, right, bottom = (float(value) for value in box)
+    return max(right - left, 0.0) * max(bottom - top, 0.0)
+
+
+def _name(index: int, count: int) -> str:
+    return "the photo" if count == 1 else f"photo {index + 1} of {count}"
+
+
+def _no_face_sentence(photo: str, rgb: Pixels, hint: str) -> str:
+    height, width = rgb.shape[:2]
+    said = (
+        f"No face was found in {photo} ({width} x {height} pixels), also not with other detector sizes and a border around it. "
+        "Use a photo that shows the face from the front, larger and with some space around the head."
+    )
+    return f"{said} {hint}".rstrip()
