@@ -1,0 +1,176 @@
+"""The built-in image encoder: a small CLIP vision tower, trained against captions that also say what the person looks like.
+
+CLIP (Radford et al. 2021, https://arxiv.org/abs/2103.00020): of all pictures and captions of a batch, each picture must find its own
+caption and each caption its picture, by cosine. Only the picture's side is kept (IP-Adapter needs nothing else), so the text tower is
+a bag of words and word pairs: it learns in seconds, and pairs are enough to tell "red cap, blue shirt" from "blue cap, red shirt".
+"""
+
+import argparse
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from .budget import Budget, learn
+from .crops import roughen
+from .people import People
+
+SIDE = 128
+PROJECTION = 128
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+"""Colour statistics of OpenAI's CLIP, which every CLIP image processor uses."""
+
+
+def vision_config() -> CLIPVisionConfig:
+    """64 patches of 16 pixels, four layers of width 192: 2 million parameters."""
+    return CLIPVisionConfig(
+        hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=6, image_size=SIDE, patch_size=16, projection_dim=PROJECTION
+    )
+
+
+def processor() -> CLIPImageProcessorPil:
+    """The image processor to this encoder; the PIL one, by name, so that an installed torchvision changes no embedding."""
+    return CLIPImageProcessorPil(
+        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(DEVIATION), do_convert_rgb=True
+    )
+
+
+def terms(caption: str) -> list[str]:
+    """The words of a caption and its pairs of neighbouring words; commas separate."""
+    out: list[str] = []
+    for phrase in caption.lower().split(","):
+        words = re.findall(r"[\w-]+", phrase)
+        out += words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+    return out
+
+
+class BagOfTerms(nn.Module):
+    """The throw-away text tower: bags of terms (indices, offsets) to embeddings (N, PROJECTION)."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.bag = nn.EmbeddingBag(vocabulary, 256, mode="sum")
+        self.norm = nn.LayerNorm(256)
+        self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, PROJECTION))
+
+    def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
+        return self.out(self.norm(self.bag(indices, offsets)))
+
+
+class Pair(nn.Module):
+    """Both towers and the temperature, as the training needs them."""
+
+    def __init__(self, vocabulary: list[str]) -> None:
+        super().__init__()
+        self.index = {term: place for place, term in enumerate(vocabulary)}
+        self.vision: Any = CLIPVisionModelWithProjection(vision_config())
+        self.text = BagOfTerms(len(vocabulary))
+        self.log_scale = nn.Parameter(torch.tensor(float(np.log(1 / 0.07))))
+
+    def captions(self, lines: list[str]) -> Tensor:
+        """Normalised embeddings (N, PROJECTION); terms never seen in training are left out."""
+        bags = [[self.index[term] for term in terms(line) if term in self.index] for line in lines]
+        offsets = np.cumsum([0] + [len(bag) for bag in bags[:-1]])
+        return F.normalize(self.text(torch.tensor([place for bag in bags for place in bag]), torch.from_numpy(offsets)))
+
+    def pictures(self, pixels: Tensor) -> Tensor:
+        """Normalised embeddings (N, PROJECTION) of processed pictures (N, 3, SIDE, SIDE)."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
+            embeddings = self.vision(pixel_values=pixels).image_embeds
+        return F.normalize(embeddings.float())
+
+
+def to_input(pictures: NDArray[np.uint8]) -> Tensor:
+    """What `processor` makes of SIDE x SIDE pictures, uint8 (N, SIDE, SIDE, 3) to float32 (N, 3, SIDE, SIDE), without the detour over PIL."""
+    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255.0
+    mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
+    return (values - mean) / deviation
+
+
+def vocabulary_of(lines: list[str]) -> list[str]:
+    """All terms that occur at least five times, sorted."""
+    counts = Counter(term for line in lines for term in terms(line))
+    return sorted(term for term, count in counts.items() if count >= 5)
+
+
+def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int, seed: int) -> Pair:
+    """Train on all but the last `held` persons; leaves image_encoder/, feature_extractor/ and the checkpoint in `folder`."""
+    torch.manual_seed(seed)
+    rows, _ = people.split(held)
+    pair = Pair(vocabulary_of([people.descriptions[i] for i in rows])).train()
+
+    def loss_of(step: int, progress: float) -> Tensor:
+        rng = np.random.default_rng((seed, step))
+        chosen = rows[rng.integers(0, len(rows), batch)]
+        seen = pair.pictures(to_input(np.stack([roughen(people.pictures[i], rng, 0.4) for i in chosen])))
+        said = pair.captions([people.descriptions[i] for i in chosen])
+        logits = pair.log_scale.clamp(max=4.6052).exp() * seen @ said.T  # at most 100, as in the paper
+        own = torch.arange(batch)
+        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+
+    learn(pair, loss_of, budget, folder)
+    # Saved in half precision like the rest of the built-in model; what is measured and embedded afterwards is what was saved.
+    pair.vision.half().save_pretrained(folder / "image_encoder")
+    pair.vision.float()
+    processor().save_pretrained(folder / "feature_extractor")
+    return pair.eval()
+
+
+def load(folder: Path) -> Any:
+    """The saved image encoder of a folder in float32, ready to embed with."""
+    return CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=torch.float32).eval()
+
+
+@torch.no_grad()
+def embed_dataset(run: Path, dataset: Path, batch: int = 128) -> Path:
+    """Write `dataset`/image_embeds.npy, float32 (N, PROJECTION) as the encoder gives them, not normalised."""
+    people, encoder = People(dataset), load(run)
+    pictures = people.pictures
+    parts = [encoder(pixel_values=to_input(np.asarray(pictures[i : i + batch]))).image_embeds.numpy() for i in range(0, len(pictures), batch)]
+    path = dataset / "image_embeds.npy"
+    np.save(path, np.concatenate(parts).astype(np.float32))
+    return path
+
+
+@torch.no_grad()
+def figures(pair: Pair, people: People, rows: NDArray[np.int64], among: int = 256) -> float:
+    """How often a picture finds its own caption among `among`, mean over whole groups of `rows`; groups are mixed, not neighbours."""
+    mixed = np.random.default_rng(5).permutation(rows)
+    among = min(among, len(mixed))
+    right: list[float] = []
+    for begin in range(0, len(mixed) - among + 1, among):
+        group = mixed[begin : begin + among]
+        cosine = pair.pictures(to_input(people.pictures[group])) @ pair.captions([people.descriptions[i] for i in group]).T
+        right.append(float((cosine.argmax(1) == torch.arange(among)).float().mean()))
+    return float(np.mean(right))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m backend.training clip`."""
+    parser.add_argument("--data", type=Path, help="folder of described pictures to train on")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, image_encoder, feature_extractor")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time to train, all sittings together (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--embed", type=Path, metavar="DATASET", help="only write DATASET/image_embeds.npy with the finished encoder")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, export and measure; or only embed a data set."""
+    if args.embed is not None:
+        print(f"wrote {embed_dataset(args.out, args.embed)}")
+        return
+    people = People(args.data)
+    pair = train(people, args.out, Budget(args.minutes, args.steps, peak=1.5e-3, decay=5e-2), held=args.held, batch=args.batch, seed=args.seed)
+    _, rows = people.split(args.held)
+    print(f"own caption found among 256: {100 * figures(pair, people, rows):.1f} %")

@@ -1,0 +1,191 @@
+"""The attribute judge: tells hat, glasses, background and expression of a picture, so that `likeness evaluate` can count what appeared.
+
+It is a network of its own, trained on drawn pictures only (made worse on purpose, since generated pictures are softer), and no part of
+the model that it judges.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from protocol.errors import ModelError
+
+from .budget import Budget, learn
+from .crops import Picture, roughen
+from .people import People
+from .recogniser import Residual
+
+SIDE = 128
+Heads = dict[str, list[str]]
+
+
+class JudgeNet(nn.Module):
+    """Pictures (N, 3, 128, 128) in [-1, 1] to logits per head, {name: (N, values)}."""
+
+    def __init__(self, heads: Heads, widths: tuple[int, int, int] = (32, 64, 96)) -> None:
+        super().__init__()
+        small, middle, wide = widths
+        self.body = nn.Sequential(
+            nn.Conv2d(3, small, 6, 4, 1, bias=False),
+            nn.BatchNorm2d(small),
+            nn.PReLU(small),
+            Residual(small),
+            nn.Conv2d(small, middle, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(middle),
+            nn.PReLU(middle),
+            Residual(middle),
+            Residual(middle),
+            nn.Conv2d(middle, wide, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.PReLU(wide),
+            Residual(wide),
+            nn.AdaptiveAvgPool2d(4),  # a hat is above, a mouth below: keep coarse places
+            nn.Flatten(),
+            nn.Dropout(0.1),
+            nn.Linear(wide * 16, 160),
+            nn.PReLU(160),
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(160, len(values)) for name, values in heads.items()})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = self.body(x)
+        return {name: head(features) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A trained judge. `heads` names what it tells and which values it knows."""
+
+    heads: Heads
+    net: JudgeNet
+
+    @classmethod
+    def load(cls, folder: Path) -> "Judge":
+        """Read `folder`/judge.json and model.safetensors.
+
+        Raises:
+            ModelError: one of the two files is missing.
+        """
+        for name in ("judge.json", "model.safetensors"):
+            if not (folder / name).is_file():
+                raise ModelError(f"The attribute judge in {folder} has no {name}, so pictures cannot be judged. Train one with 'python -m backend.training judge'.")
+        heads: Heads = json.loads((folder / "judge.json").read_text(encoding="utf-8"))["heads"]
+        net = JudgeNet(heads)
+        net.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in load_file(folder / "model.safetensors").items()})
+        return cls(heads, net.eval())
+
+    def save(self, folder: Path) -> None:
+        """Write judge.json and model.safetensors (float16) into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {name: (value.half() if value.is_floating_point() else value).contiguous() for name, value in self.net.state_dict().items()}
+        save_file(state, folder / "model.safetensors")
+        (folder / "judge.json").write_text(json.dumps({"size": SIDE, "heads": self.heads}, indent=1) + "\n", encoding="utf-8")
+
+    def judge(self, picture: Picture) -> dict[str, str]:
+        """What a picture uint8 (H, W, 3) RGB shows, in the words of `world.attributes`: hat ("red cap" or "none"), glasses, background, expression."""
+        return self.judge_all([picture])[0]
+
+    @torch.no_grad()
+    def judge_all(self, pictures: list[Picture]) -> list[dict[str, str]]:
+        """The same for several pictures at once."""
+        pixels = np.stack([_sized(picture) for picture in pictures])
+        logits = {name: values.numpy() for name, values in self.net(to_input(pixels)).items()}
+        return [joined({name: self._value(name, logits, i) for name in self.heads}) for i in range(len(pictures))]
+
+    def _value(self, name: str, logits: dict[str, NDArray[np.float32]], row: int) -> str:
+        scores = logits[name][row]
+        known = self.heads[name]
+        if name == "hat_colour" and "none" in known:  # "none" is the other head's to say
+            scores = np.where(np.array(known) == "none", -np.inf, scores)
+        return known[int(scores.argmax())]
+
+
+def parted(attributes: dict[str, str]) -> dict[str, str]:
+    """Hat "red cap" as colour and kind, so that 25 hats need 4 + 6 values and not all combinations."""
+    hat = attributes["hat"]
+    colour, kind = ("none", "none") if hat == "none" else tuple(hat.split(" ", 1))
+    return {**attributes, "hat": kind, "hat_colour": colour}
+
+
+def joined(attributes: dict[str, str]) -> dict[str, str]:
+    """The opposite of `parted`."""
+    rest = {name: value for name, value in attributes.items() if name != "hat_colour"}
+    return rest if rest["hat"] == "none" else {**rest, "hat": f"{attributes['hat_colour']} {rest['hat']}"}
+
+
+def _sized(picture: Picture) -> Picture:
+    if picture.shape[:2] == (SIDE, SIDE):
+        return picture
+    return np.asarray(cv2.resize(picture, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def to_input(pictures: NDArray[np.uint8]) -> Tensor:
+    """Pictures uint8 (N, H, W, 3) to float32 (N, 3, H, W) in [-1, 1]."""
+    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1.0
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int, seed: int) -> Judge:
+    """Train on all but the last `held` persons; leaves the judge and the checkpoint in `folder`."""
+    torch.manual_seed(seed)
+    rows, _ = people.split(held)
+    known = [parted(people.attributes[i]) for i in rows]
+    heads: Heads = {name: sorted({row[name] for row in known}) for name in known[0]}
+    labels = {name: np.array([values.index(row[name]) for row in known]) for name, values in heads.items()}
+    judge = Judge(heads, JudgeNet(heads).to(memory_format=torch.channels_last).train())
+
+    def loss_of(step: int, progress: float) -> Tensor:
+        rng = np.random.default_rng((seed, step))
+        chosen = rng.integers(0, len(rows), batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge.net(to_input(np.stack([roughen(people.pictures[rows[i]], rng) for i in chosen])))
+        losses = [F.cross_entropy(logits[name].float(), torch.from_numpy(labels[name][chosen])) for name in heads]
+        return torch.stack(losses).sum()
+
+    learn(judge.net, loss_of, budget, folder)
+    judge.net.eval()
+    judge.save(folder / "judge")
+    return Judge.load(folder / "judge")
+
+
+def figures(judge: Judge, people: People, rows: NDArray[np.int64], *, rough: bool, batch: int = 128) -> dict[str, float]:
+    """Share of right answers per attribute on the pictures in `rows`, as drawn or made worse."""
+    right: dict[str, list[bool]] = {}
+    for begin in range(0, len(rows), batch):
+        part = rows[begin : begin + batch]
+        rng = np.random.default_rng((11, begin))
+        answers = judge.judge_all([roughen(people.pictures[i], rng) if rough else people.pictures[i] for i in part])
+        for i, answer in zip(part, answers, strict=True):
+            for name, value in answer.items():
+                right.setdefault(name, []).append(people.attributes[i][name] == value)
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m backend.training judge`."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of drawn pictures with their attributes")
+    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, judge/")
+    parser.add_argument("--minutes", type=float, default=5.0, help="time to train, all sittings together (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, save and measure."""
+    people = People(args.data)
+    judge = train(people, args.out, Budget(args.minutes, args.steps), held=args.held, batch=args.batch, seed=args.seed)
+    _, rows = people.split(args.held)
+    for rough in (False, True):
+        told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in figures(judge, people, rows, rough=rough).items())
+        print(f"{'roughened' if rough else 'as drawn'}: {told}")
