@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .limits import Coordinate, Side
+
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """A width and a height in canvas pixels."""
 
-    width: int
-    height: int
+    width: Side
+    height: Side
 
     @property
     def area(self) -> int:
@@ -22,8 +24,8 @@ class Extent:
 class Point:
     """A place in canvas pixels; (0, 0) is the upper left corner of the picture."""
 
-    x: float
-    y: float
+    x: Coordinate
+    y: Coordinate
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +51,13 @@ class Bounds:
     def bottom(self) -> int:
         """First row below the box."""
         return self.y + self.height
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box between pixels, as detectors give it: left < right, top < bottom, in canvas pixels."""
+
+    left: Coordinate
+    top: Coordinate
+    right: Coordinate
+    bottom: Coordinate

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Annotated, TypeAlias
 
 from .geometry import Extent, Point
+from .limits import COUNT, PHOTOS, SUBJECTS, Between, Fraction, Items, Name, Prompt, Seed, Weight
 from .planes import Plane
+
+FaceIndex = Annotated[int, Between(0, 127)]
+"""0 is the largest face of a photo."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """The part of the sampling steps in which something acts, as fractions of all steps: 0 <= start < end <= 1."""
 
-    start: float = 0.0
-    end: float = 1.0
+    start: Fraction = 0.0
+    end: Fraction = 1.0
 
 
 class Lends(Enum):
@@ -41,28 +46,28 @@ class GuideKind(Enum):
 class Photos:
     """A person given by one or more photos. `face` chooses one face by index (largest first) when a photo shows several."""
 
-    pictures: tuple[Plane, ...]
-    face: int | None = None
+    pictures: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
+    face: FaceIndex | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Character:
     """A person saved in the backend under a name."""
 
-    name: str
+    name: Name
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
     """One person in the picture (InstantID): who, how strongly, where.
 
-    `adapter` is the scale of the image adapter's cross-attention, `identity_net` IdentityNet's conditioning scale; each 0 to 2, with its own
-    window. `region` (A8, the size of the picture) keeps the person to a part of the picture.
+    `adapter` is the scale of the image adapter's cross-attention, `identity_net` IdentityNet's conditioning scale; each 0 to 2, with
+    its own window. `region` (A8, the size of the picture) keeps the person to a part of the picture.
     """
 
     who: Photos | Character
-    adapter: float = 0.8
-    identity_net: float = 0.8
+    adapter: Weight = 0.8
+    identity_net: Weight = 0.8
     adapter_window: Window = Window()
     identity_net_window: Window = Window()
     region: Plane | None = None
@@ -73,9 +78,9 @@ class ImagePrompt:
     """A picture as a prompt (IP-Adapter). `adapter` names one of the model's adapters, or None for its first."""
 
     reference: Plane
-    weight: float = 0.6
+    weight: Weight = 0.6
     lends: Lends = Lends.ALL
-    adapter: str | None = None
+    adapter: Name | None = None
     window: Window = Window()
     region: Plane | None = None
 
@@ -88,8 +93,8 @@ class Guide:
 
     kind: GuideKind
     picture: Plane | None = None
-    keypoints: tuple[Point, ...] = ()
-    weight: float = 0.5
+    keypoints: Annotated[tuple[Point, ...], Items(5)] = ()
+    weight: Weight = 0.5
     window: Window = Window()
 
 
@@ -102,36 +107,101 @@ class Canvas:
 
     picture: Plane
     mask: Plane | None = None
-    strength: float = 1.0
-    feather: int | None = None
-    grow: int | None = None
+    strength: Fraction = 1.0
+    feather: Annotated[int, Between(0, 1024)] | None = None
+    grow: Annotated[int, Between(-1024, 1024)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How to sample. None means the model's own default."""
 
-    steps: int | None = None
-    guidance_scale: float | None = None
-    scheduler: str | None = None
-    seed: int = 0
+    steps: Annotated[int, Between(1, 1000)] | None = None
+    guidance_scale: Annotated[float, Between(0.0, 100.0)] | None = None
+    scheduler: Name | None = None
+    seed: Seed = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PictureJob:
     """One request for `count` pictures. Every optional part combines with every other. Picture i uses seed `sampling.seed + i`."""
 
-    prompt: str = ""
-    negative: str | None = None
+    prompt: Prompt = ""
+    negative: Prompt | None = None
     """None means the model's own default negative prompt."""
     extent: Extent | None = None
     """Size of the result; None means the canvas's, else the model's own."""
-    model: str | None = None
+    model: Name | None = None
     canvas: Canvas | None = None
-    subjects: tuple[Subject, ...] = ()
-    image_prompts: tuple[ImagePrompt, ...] = ()
-    guides: tuple[Guide, ...] = ()
+    subjects: Annotated[tuple[Subject, ...], Items(SUBJECTS)] = ()
+    image_prompts: Annotated[tuple[ImagePrompt, ...], Items(SUBJECTS)] = ()
+    guides: Annotated[tuple[Guide, ...], Items(SUBJECTS)] = ()
     sampling: Sampling = field(default_factory=Sampling)
-    count: int = 1
-    preview_every: int = 4
+    count: Annotated[int, Between(1, COUNT)] = 1
+    preview_every: Annotated[int, Between(0, 1000)] = 4
     """Steps between two previews; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyseFaces:
+    """Find the faces of a picture: boxes, keypoints, scores, and how alike each is to `character` when one is named."""
+
+    picture: Plane
+    character: Name | None = None
+    model: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MakeCharacter:
+    """Save a person under a name, from one or more photos. `face` chooses one face by index (largest first) in photos that show several.
+
+    Without `replace`, a name that is taken is refused with `NameTaken`. An exported character is imported by making it from its photos.
+    """
+
+    name: Name
+    photos: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
+    face: FaceIndex | None = None
+    replace: bool = False
+    model: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One character's part in a blend."""
+
+    character: Name
+    weight: Weight = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BlendCharacters:
+    """Save a person who is a weighted mean of others' embeddings. At least one weight is above 0."""
+
+    name: Name
+    shares: Annotated[tuple[Share, ...], Items(SUBJECTS, least=1)]
+    replace: bool = False
+    model: Name | None = None
+
+
+Job: TypeAlias = PictureJob | AnalyseFaces | MakeCharacter | BlendCharacters
+"""Everything that is queued and needs a worker."""
+
+
+def planes_of(job: Job) -> tuple[Plane, ...]:
+    """Every plane of a job, in the order in which their frames travel (the order of the fields)."""
+    match job:
+        case AnalyseFaces():
+            return (job.picture,)
+        case MakeCharacter():
+            return job.photos
+        case BlendCharacters():
+            return ()
+        case PictureJob():
+            found: list[Plane | None] = [job.canvas.picture, job.canvas.mask] if job.canvas else []
+            for subject in job.subjects:
+                found += [*(subject.who.pictures if isinstance(subject.who, Photos) else ()), subject.region]
+            for prompt in job.image_prompts:
+                found += [prompt.reference, prompt.region]
+            found += [guide.picture for guide in job.guides]
+            return tuple(plane for plane in found if plane is not None)
+

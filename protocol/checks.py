@@ -1,0 +1,73 @@
+"""What no single field can say: parts of a job that must fit each other. Raises `InvalidRequest` with the sentence for the user."""
+
+from __future__ import annotations
+
+from .errors import InvalidRequest
+from .geometry import Extent
+from .jobs import BlendCharacters, Canvas, Guide, GuideKind, Job, PictureJob, Window
+from .planes import Layout, Plane
+
+
+def check_job(job: Job) -> None:
+    """Raise `InvalidRequest` unless the parts of `job` fit each other. Bounds of single fields are the codec's part."""
+    match job:
+        case PictureJob():
+            _check_picture_job(job)
+        case BlendCharacters():
+            if not any(share.weight > 0 for share in job.shares):
+                raise InvalidRequest("A blend needs at least one character with a weight above 0.")
+        case _:
+            pass
+
+
+def _check_picture_job(job: PictureJob) -> None:
+    if job.canvas is not None:
+        _check_canvas(job.canvas, job.extent)
+    extent = job.extent or (job.canvas.picture.extent if job.canvas else None)
+    for number, subject in enumerate(job.subjects, 1):
+        _check_window(f"subject {number}'s adapter", subject.adapter_window)
+        _check_window(f"subject {number}'s IdentityNet", subject.identity_net_window)
+        _check_mask(f"the region of subject {number}", subject.region, extent)
+    for number, prompt in enumerate(job.image_prompts, 1):
+        _check_window(f"image prompt {number}", prompt.window)
+        _check_mask(f"the region of image prompt {number}", prompt.region, extent)
+        if prompt.reference.layout is Layout.A8:
+            raise InvalidRequest(f"Image prompt {number} is a mask. Choose a picture with colours.")
+    for number, guide in enumerate(job.guides, 1):
+        _check_guide(number, guide)
+
+
+def _check_canvas(canvas: Canvas, extent: Extent | None) -> None:
+    if canvas.picture.layout is Layout.A8:
+        raise InvalidRequest("The canvas is a mask. Send it with its colours.")
+    _check_mask("the canvas's mask", canvas.mask, canvas.picture.extent)
+    if canvas.mask is not None and extent is not None and extent != canvas.picture.extent:
+        raise InvalidRequest("A picture that is painted into a mask has the canvas's size. Leave the size out, or leave the mask out.")
+
+
+def _check_mask(what: str, mask: Plane | None, extent: Extent | None) -> None:
+    if mask is None:
+        return
+    if mask.layout is not Layout.A8:
+        raise InvalidRequest(f"{what[0].upper()}{what[1:]} has the layout {mask.layout.value}; masks are A8, one byte a pixel.")
+    if extent is not None and mask.extent != extent:
+        have, want = mask.extent, extent
+        raise InvalidRequest(
+            f"{what[0].upper()}{what[1:]} has {have.width} x {have.height} pixels, the picture {want.width} x {want.height}. "
+            "Make them the same size."
+        )
+
+
+def _check_window(what: str, window: Window) -> None:
+    if not window.start < window.end:
+        raise InvalidRequest(f"The window of {what} ends ({window.end:g}) before it starts ({window.start:g}). Exchange them.")
+
+
+def _check_guide(number: int, guide: Guide) -> None:
+    _check_window(f"guide {number}", guide.window)
+    if guide.keypoints and guide.kind is not GuideKind.KEYPOINTS:
+        raise InvalidRequest(f"Guide {number} shows {guide.kind.value} and has face keypoints too. Make the points a guide of their own.")
+    if guide.keypoints and len(guide.keypoints) != 5:
+        raise InvalidRequest(f"Guide {number} has {len(guide.keypoints)} keypoints; a face has five: eyes, nose, corners of the mouth.")
+    if (guide.picture is None) == (not guide.keypoints):
+        raise InvalidRequest(f"Guide {number} needs a picture, or for keypoints five points: one of the two.")

@@ -1,0 +1,154 @@
+"""What comes back: the outcome of a job, and what the backend tells about itself, as frozen dataclasses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated, TypeAlias
+
+from .geometry import Box, Extent, Point
+from .jobs import GuideKind
+from .limits import (
+    COUNT,
+    DEVICES,
+    FACES,
+    MODELS,
+    PHOTOS,
+    SUBJECTS,
+    Between,
+    Bytes,
+    Count,
+    Fraction,
+    Items,
+    JobId,
+    Name,
+    Note,
+    Prompt,
+    Seconds,
+    Seed,
+    Sentence,
+    Similarity,
+)
+from .planes import Plane
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFace:
+    """One face: box and five keypoints in pixels of the picture, the detector's score, and how alike it is to the character asked for."""
+
+    box: Box
+    keypoints: Annotated[tuple[Point, ...], Items(5, least=5)]
+    score: Fraction
+    similarity: Similarity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MadePicture:
+    """One finished picture, the seed that makes it again, and per subject how alike the painted face is (None: no face found)."""
+
+    picture: Plane
+    seed: Seed
+    similarities: Annotated[tuple[Similarity | None, ...], Items(SUBJECTS)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The outcome of a `PictureJob`. `rung` names the way of saving memory that was needed, if any."""
+
+    pictures: Annotated[tuple[MadePicture, ...], Items(COUNT, least=1)]
+    model: Name
+    seconds: Seconds = 0.0
+    rung: Note | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The outcome of `AnalyseFaces`: largest first."""
+
+    faces: Annotated[tuple[FoundFace, ...], Items(FACES)]
+
+
+@dataclass(frozen=True, slots=True)
+class CharacterCard:
+    """What is known of a saved person.
+
+    `scores` are the detector's scores of the photos; `alike` says of each photo how alike it is to the mean of all (one photo: 1).
+    A low value names a photo of somebody else. Blends have neither.
+    """
+
+    name: Name
+    thumbnail: Plane
+    scores: Annotated[tuple[Fraction, ...], Items(PHOTOS)] = ()
+    alike: Annotated[tuple[Similarity, ...], Items(PHOTOS)] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MadeCharacter:
+    """The outcome of `MakeCharacter` and `BlendCharacters`."""
+
+    card: CharacterCard
+
+
+Outcome: TypeAlias = Pictures | Faces | MadeCharacter
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model and what it can do. None or empty: it cannot."""
+
+    id: Name
+    title: Note
+    family: Name
+    extent: Extent
+    """The size it was trained for."""
+    subjects: bool = False
+    """Whether it has an IdentityNet and takes subjects."""
+    adapters: Annotated[tuple[Name, ...], Items(MODELS)] = ()
+    guides: Annotated[tuple[GuideKind, ...], Items(16)] = ()
+    schedulers: Annotated[tuple[Name, ...], Items(MODELS)] = ()
+    scheduler: Name | None = None
+    steps: Annotated[int, Between(1, 1000)] = 30
+    guidance_scale: Annotated[float, Between(0.0, 100.0)] = 5.0
+    negative: Prompt = ""
+    licence: Note = ""
+    installed: bool = True
+
+
+class WorkerStage(Enum):
+    """What a device's worker does."""
+
+    STARTING = "starting"
+    READY = "ready"
+    WORKING = "working"
+    RESTARTING = "restarting"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceStatus:
+    """One device and its worker. `sentence` says why it is not ready, empty when it is."""
+
+    device: Name
+    stage: WorkerStage
+    title: Note = ""
+    memory_total: Bytes | None = None
+    memory_free: Bytes | None = None
+    loaded: Annotated[tuple[Name, ...], Items(MODELS)] = ()
+    job_id: JobId | None = None
+    sentence: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the backend is and does."""
+
+    release: Note
+    pid: Count
+    uptime_s: Seconds
+    devices: Annotated[tuple[DeviceStatus, ...], Items(DEVICES)]
+    queued: Count
+    running: Count
+    kept: Count
+    """Finished jobs that wait to be taken or pruned."""
+    spool_bytes: Bytes
+    disk_free: Bytes
