@@ -1,0 +1,100 @@
+"""The built-in model's autoencoder: pictures to latents of a quarter of the side and back, in diffusers' AutoencoderKL.
+
+Instead of a Kullback-Leibler term, whose only use here would be smooth latents, a little noise is added to the latents and their size is
+held down. The loss sees edges: an absolute error on the picture and one on its gradients, weighted where the picture has gradients itself,
+because eyes and mouths are few pixels and would otherwise be the last thing learned.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from . import loop
+from .people import People
+from .sheets import from_bytes, to_bytes, write_sheet
+
+NOISE = 0.1
+
+
+def new_vae(channels: tuple[int, ...] = (32, 64, 96), size: int = 128) -> AutoencoderKL:
+    """An untrained autoencoder with 4 latent channels; every entry of `channels` after the first halves the side."""
+    n = len(channels)
+    return AutoencoderKL(
+        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=channels, layers_per_block=1, norm_num_groups=8,
+        down_block_types=("DownEncoderBlock2D",) * n, up_block_types=("UpDecoderBlock2D",) * n,
+        mid_block_add_attention=False, sample_size=size, force_upcast=False,
+    ).to(memory_format=torch.channels_last)  # fmt: skip
+
+
+def gradients(x: Tensor) -> Tensor:
+    """Differences to the right and the lower neighbour of pictures (N, C, H, W): (2, N, C, H-1, W-1)."""
+    here = x[..., :-1, :-1]
+    return torch.stack([x[..., 1:, :-1] - here, x[..., :-1, 1:] - here])
+
+
+def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
+    """Absolute error of pictures (N, 3, H, W) plus that of their gradients, up to ninefold at edges."""
+    want, got = gradients(real), gradients(made)
+    weight = 1 + 8 * want.abs().sum(0).mean(1, keepdim=True).clamp(max=1)
+    return F.l1_loss(made, real) + (weight * (want - got).abs().sum(0)).mean()
+
+
+class VaeTask:
+    """Trains an autoencoder on a data set's pictures."""
+
+    def __init__(self, people: People, batch: int, vae: AutoencoderKL | None = None) -> None:
+        self.device = loop.device()
+        self.pictures, self.batch = people.pictures, batch
+        self.trained = (vae or new_vae(size=people.pictures.shape[1])).to(self.device).train()
+
+    def loss(self, step: int, draw: torch.Generator) -> Tensor:
+        """Reconstruction of one batch through slightly noisy latents."""
+        rows = torch.randint(len(self.pictures), (self.batch,), generator=draw).numpy()
+        real = from_bytes(self.pictures[np.sort(rows)]).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            mean = self.trained.encode(real).latent_dist.mean
+            noise = torch.randn(mean.shape, generator=draw).to(mean.device)
+            made = self.trained.decode(mean + NOISE * noise).sample
+        return reconstruction_loss(made.float(), real) + 1e-3 * mean.float().square().mean()
+
+    def _some(self, n: int) -> np.ndarray:
+        return self.pictures[np.linspace(0, len(self.pictures) - 1, n).astype(int)]
+
+    def sheet(self, path: Path) -> None:
+        """Eight pictures over their reconstructions; prints the mean absolute error (0 … 1) of 64."""
+        real = from_bytes(self._some(64)).to(self.device)
+        made = torch.cat([self.trained.decode(self.trained.encode(part).latent_dist.mean).sample for part in real.split(16)])
+        error = float((made.clamp(-1, 1) - real).abs().mean()) / 2
+        print(f"\nmean absolute error {error:.4f}", flush=True)
+        rows = [list(to_bytes(real[i : i + 8])) for i in (0, 8)], [list(to_bytes(made[i : i + 8])) for i in (0, 8)]
+        write_sheet(path, [rows[0][0], rows[1][0], rows[0][1], rows[1][1]])
+
+    def export(self, folder: Path) -> None:
+        """Write `folder`/vae, its scaling factor such that latents have standard deviation 1."""
+        real = from_bytes(self._some(256)).to(self.device)
+        latents = torch.cat([self.trained.encode(part).latent_dist.mean for part in real.split(16)])
+        self.trained.register_to_config(scaling_factor=1.0 / float(latents.std()))
+        self.trained.save_pretrained(folder / "vae")
+        (folder / "latents.json").write_text(json.dumps({"std": float(latents.std()), "channels": latents.std((0, 2, 3)).tolist(), "means": latents.mean((0, 2, 3)).tolist()}))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m backend.training vae`."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
+    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96], help="width of each level (default: %(default)s)")
+    loop.add_budget(parser, minutes=25, peak=3e-3, batch=8)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the autoencoder; leaves `out`/vae and `out`/sheet.png."""
+    torch.manual_seed(args.seed)
+    people = People(args.data)
+    vae = new_vae(tuple(args.channels), people.pictures.shape[1])
+    sitting = loop.train(VaeTask(people, args.batch, vae), loop.settings_from(args, average=0.995))
+    print(f"{sitting.step} steps, wrote {args.out / 'vae'}")
