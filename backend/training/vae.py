@@ -48,9 +48,9 @@ def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
 class VaeTask:
     """Trains an autoencoder on a data set's pictures."""
 
-    def __init__(self, people: People, batch: int, vae: AutoencoderKL | None = None) -> None:
+    def __init__(self, people: People, batch: int, vae: AutoencoderKL | None = None, limit: int | None = None) -> None:
         self.device = loop.device()
-        self.pictures, self.batch = people.pictures, batch
+        self.pictures, self.batch = people.pictures[:limit], batch
         self.trained = (vae or new_vae(size=people.pictures.shape[1])).to(self.device).train()
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
@@ -88,6 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training vae`."""
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96], help="width of each level (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N pictures (a data set still being drawn has its first ones already)")
     loop.add_budget(parser, minutes=25, peak=3e-3, batch=8)
 
 
@@ -96,5 +97,5 @@ def run(args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     people = People(args.data)
     vae = new_vae(tuple(args.channels), people.pictures.shape[1])
-    sitting = loop.train(VaeTask(people, args.batch, vae), loop.settings_from(args, average=0.995))
+    sitting = loop.train(VaeTask(people, args.batch, vae, args.limit), loop.settings_from(args, average=0.995))
     print(f"{sitting.step} steps, wrote {args.out / 'vae'}")
