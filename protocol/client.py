@@ -1,0 +1,356 @@
+"""The client: no threads, nothing blocks. A host calls `poll()` from a timer; everything else returns in well under a millisecond.
+
+It finds the backend, greets, repeats requests until they are answered, sees heartbeats stop, and connects again. Whatever it was told
+before, every job reaches exactly one final `JobUpdate`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import zmq
+
+from .checks import check_job
+from .codec import reply_codec, request_codec
+from .discovery import is_starting, read_connection
+from .errors import (
+    ConnectionProblem,
+    LikenessError,
+    Lost,
+    NotGreeted,
+    NotOurKey,
+    NotRunning,
+    Starting,
+    UnknownJob,
+    VersionMismatch,
+    error_from_wire,
+)
+from .events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .jobs import Job
+from .limits import LOST_S, PING_S, RESEND_S
+from .messages import (
+    Acknowledge,
+    AskCharacters,
+    AskModels,
+    AskStatus,
+    Cancel,
+    DeleteCharacter,
+    ExportCharacter,
+    Fault,
+    Fetch,
+    Hello,
+    Inquire,
+    JobBrief,
+    JobUpdate,
+    Ping,
+    Pong,
+    Preview,
+    Priority,
+    Rejected,
+    RenameCharacter,
+    Reply,
+    Request,
+    Shutdown,
+    Stage,
+    Submit,
+    Welcome,
+)
+from .results import WorkerStage
+from .shapes import Buffer
+from .transport import ClientSocket, Sign
+
+RETRY_S = 0.5
+"""Between two looks for a backend that is not there: reading one small file, and a connection on this computer."""
+MESSAGES_PER_POLL = 32
+"""So that one `poll()` stays short when a burst of events waits."""
+
+@dataclass
+class _Pending:
+    request: Request
+    frames: list[Buffer]
+    sent_at: float | None = None
+
+
+class Client:
+    """One host's way to the backend. `client_id` (32 hexadecimal digits) is kept by the host over its restarts, to find its jobs again."""
+
+    def __init__(
+        self,
+        folder: Path,
+        client_id: str,
+        *,
+        program: str = "",
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.link = Link.CONNECTING
+        self.sentence = ""
+        self.worker: WorkerStage | None = None
+        self.release = ""
+        self._folder, self._client_id, self._program, self._clock = folder, client_id, program, clock
+        self._own_context = context is None
+        self._context = context or zmq.Context()
+        self._requests, self._replies = request_codec(), reply_codec()
+        self._socket: ClientSocket | None = None
+        self._open = self._greeted = False
+        self._number = 0
+        self._pending: dict[int, _Pending] = {}
+        self._jobs: dict[str, JobUpdate | None] = {}
+        self._events: list[Event] = []
+        self._next_try = self._last_poll = self._last_heard = self._last_sent = clock()
+        self._worker_sentence = ""
+
+    # What a host asks ----------------------------------------------------------------------------------------------------------------
+    def submit(
+        self, job: Job, *, job_id: str | None = None, priority: Priority = Priority.INTERACTIVE, replaces: str | None = None, note: str = ""
+    ) -> str:
+        """Send a job and return its id. Raises `InvalidRequest` at once for a job that cannot be meant like this."""
+        check_job(job)
+        job_id = job_id or uuid.uuid4().hex
+        self._ask(Submit(self._next(), job_id, job, priority, replaces, note))
+        self._jobs.setdefault(job_id, None)
+        return job_id
+
+    def cancel(self, job_id: str) -> int:
+        """Stop a job, wherever it is; its final `JobUpdate` follows."""
+        return self._ask(Cancel(self._next(), job_id))
+
+    def fetch(self, job_id: str) -> int:
+        """Ask for the outcome of a job that is done; `Fetched` follows."""
+        return self._ask(Fetch(self._next(), job_id))
+
+    def acknowledge(self, job_id: str) -> int:
+        """Say that the outcome is safe with the host: the backend may forget the job."""
+        return self._ask(Acknowledge(self._next(), job_id))
+
+    def ask_status(self) -> int:
+        """`StatusReport` follows."""
+        return self._ask(AskStatus(self._next()))
+
+    def ask_models(self) -> int:
+        """`Models` follows."""
+        return self._ask(AskModels(self._next()))
+
+    def ask_characters(self, after: str | None = None) -> int:
+        """`Characters` follows: one page."""
+        return self._ask(AskCharacters(self._next(), after))
+
+    def rename_character(self, name: str, to: str) -> int:
+        """`Done` or `Refused` follows."""
+        return self._ask(RenameCharacter(self._next(), name, to))
+
+    def delete_character(self, name: str) -> int:
+        """`Done` or `Refused` follows."""
+        return self._ask(DeleteCharacter(self._next(), name))
+
+    def export_character(self, name: str) -> int:
+        """`CharacterPhotos` or `Refused` follows."""
+        return self._ask(ExportCharacter(self._next(), name))
+
+    def shutdown(self) -> int:
+        """End the backend; accepted jobs go on at its next start."""
+        return self._ask(Shutdown(self._next()))
+
+    def jobs(self) -> dict[str, JobUpdate | None]:
+        """The last that is known of each job that is not acknowledged; None: not yet accepted."""
+        return dict(self._jobs)
+
+    # The heartbeat ---------------------------------------------------------------------------------------------------------------------
+    def poll(self) -> list[Event]:
+        """Do all that is due, and return what happened since the last call. Never waits."""
+        now = self._clock()
+        if now - self._last_poll > LOST_S / 2:
+            self._last_heard = now  # the host slept, not the backend: count silence from here
+        self._last_poll = now
+        if self._socket is None and now >= self._next_try:
+            self._connect(now)
+        if self._socket is not None:
+            self._watch(self._socket, now)
+        if self._socket is not None:
+            self._read(self._socket, now)
+        if self._socket is not None and self._open:
+            self._speak(self._socket, now)
+        events, self._events = self._events, []
+        return events
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when something came, or after `timeout_s`: for scripts, which have no timer. A host never calls it."""
+        if self._socket is not None:
+            self._socket.wait(min(timeout_s, PING_S / 2))
+        else:
+            time.sleep(min(timeout_s, RETRY_S / 5))
+
+    def close(self) -> None:
+        """Leave at once; accepted jobs go on."""
+        self._drop()
+        if self._own_context:
+            self._context.destroy(linger=0)
+
+    # The connection ----------------------------------------------------------------------------------------------------------------------
+    def _connect(self, now: float) -> None:
+        self._next_try = now + RETRY_S
+        try:
+            self._socket = ClientSocket(self._context, read_connection(self._folder))
+        except Starting as error:
+            self._change(Link.STARTING, str(error))
+        except VersionMismatch as error:
+            self._change(Link.WRONG_VERSION, str(error))
+        except ConnectionProblem as error:
+            self._absent(error)
+        self._last_heard = now
+
+    def _absent(self, error: ConnectionProblem) -> None:
+        """Nobody is there: not running, unless this client was connected and so lost it."""
+        if is_starting(self._folder):
+            self._change(Link.STARTING, str(Starting()))
+        elif self.link in (Link.CONNECTED, Link.LOST):
+            self._change(Link.LOST, str(Lost()))
+        else:
+            self._change(Link.NOT_RUNNING, str(error))
+
+    def _watch(self, socket: ClientSocket, now: float) -> None:
+        for sign in socket.signs():
+            match sign:
+                case Sign.OPEN:
+                    self._open, self._last_heard, self._last_sent = True, now, now
+                    socket.send(self._requests.encode(Hello(self._next(), self._client_id, self._program)))
+                case Sign.STRANGER | Sign.KEY_UNKNOWN:
+                    self._drop()
+                    self._change(Link.NOT_OUR_KEY, str(NotOurKey()))
+                    return
+                case Sign.REFUSED | Sign.CLOSED:
+                    self._drop()
+                    self._absent(NotRunning())
+                    return
+        if now - self._last_heard > LOST_S:
+            self._drop()
+            if self.link is Link.CONNECTED:
+                self._change(Link.LOST, str(Lost()))
+            elif self.link is not Link.LOST:
+                self._change(Link.NOT_OUR_KEY, str(NotOurKey()))
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._open = self._greeted = False
+        self._next_try = self._clock() + RETRY_S
+        for pending in self._pending.values():
+            pending.sent_at = None
+
+    def _change(self, link: Link, sentence: str = "") -> None:
+        if (link, sentence) != (self.link, self.sentence):
+            self.link, self.sentence = link, sentence
+            self._events.append(LinkChanged(link, sentence))
+
+    # What goes out -------------------------------------------------------------------------------------------------------------------
+    def _next(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _ask(self, request: Request) -> int:
+        self._pending[request.request] = _Pending(request, self._requests.encode(request))
+        return request.request
+
+    def _speak(self, socket: ClientSocket, now: float) -> None:
+        if now - self._last_sent >= PING_S:
+            greeting = Ping(self._next()) if self._greeted else Hello(self._next(), self._client_id, self._program)
+            socket.send(self._requests.encode(greeting))
+            self._last_sent = now
+        if not self._greeted:
+            return
+        for pending in self._pending.values():
+            if pending.sent_at is None or now - pending.sent_at > RESEND_S:
+                if not socket.send(pending.frames):
+                    return
+                pending.sent_at = now
+
+    # What comes in -------------------------------------------------------------------------------------------------------------------
+    def _read(self, socket: ClientSocket, now: float) -> None:
+        for _ in range(MESSAGES_PER_POLL):
+            frames = socket.receive()
+            if frames is None:
+                return
+            self._last_heard = now
+            try:
+                self._take(self._replies.decode(frames))
+            except VersionMismatch as error:
+                self._drop()
+                self._change(Link.WRONG_VERSION, str(error))
+                self._next_try = now + LOST_S
+                return
+            except LikenessError:
+                continue  # a kind of a newer backend, or a broken reply: the request is repeated, the heartbeat repairs the rest
+
+    def _take(self, reply: Reply) -> None:
+        match reply:
+            case Welcome():
+                self._greeted, self.release = True, reply.release
+                self._change(Link.CONNECTED)
+                self._tell_worker(reply.worker, reply.sentence)
+            case Pong():
+                self._tell_worker(reply.worker, reply.sentence)
+                self._compare(reply.jobs)
+            case Rejected():
+                self._refuse(reply)
+            case JobUpdate():
+                if reply.request is not None:
+                    self._pending.pop(reply.request, None)
+                self._update(reply)
+            case Preview():
+                self._events.append(reply)
+            case _:
+                if (pending := self._pending.pop(reply.request, None)) is not None:
+                    if isinstance(pending.request, Acknowledge):
+                        self._jobs.pop(pending.request.job_id, None)
+                    self._events.append(reply)
+
+    def _refuse(self, reply: Rejected) -> None:
+        if reply.code == NotGreeted.code:
+            self._greeted = False
+            self._last_sent = 0.0
+            return
+        if reply.code == VersionMismatch.code:
+            self._drop()
+            self._change(Link.WRONG_VERSION, reply.sentence)
+            return
+        pending = self._pending.pop(reply.request, None)
+        if pending is None:
+            return
+        if isinstance(pending.request, Submit):
+            self._jobs.pop(pending.request.job_id, None)
+        if isinstance(pending.request, Inquire) and reply.code == UnknownJob.code:
+            gone = Fault(reply.code, reply.sentence)
+            self._update(JobUpdate(pending.request.job_id, Stage.FAILED, fault=gone))
+            return
+        self._events.append(Refused(pending.request, error_from_wire(reply.code, reply.sentence), reply.retry_after_s))
+
+    def _update(self, update: JobUpdate) -> None:
+        """Tell the host, unless the job is final already."""
+        known = self._jobs.get(update.job_id)
+        update = replace(update, request=None)
+        if (known is not None and known.stage.final) or known == update:
+            return
+        self._jobs[update.job_id] = update
+        self._events.append(update)
+
+    def _compare(self, briefs: tuple[JobBrief, ...]) -> None:
+        """Inquire after jobs of which the backend's heartbeat says something else than we know: an event was lost."""
+        waiting = [pending.request for pending in self._pending.values()]
+        asked = {request.job_id for request in waiting if isinstance(request, Inquire | Submit | Acknowledge)}
+        theirs = {brief.job_id: brief.stage for brief in briefs}
+        for job_id in {*theirs, *self._jobs} - asked:
+            known = self._jobs.get(job_id)
+            if known is not None and known.stage.final:
+                continue
+            if known is None or theirs.get(job_id) is not known.stage:
+                self._ask(Inquire(self._next(), job_id))
+
+    def _tell_worker(self, stage: WorkerStage, sentence: str) -> None:
+        if (stage, sentence) != (self.worker, self._worker_sentence):
+            self.worker, self._worker_sentence = stage, sentence
+            self._events.append(WorkerChanged(stage, sentence))
