@@ -1,0 +1,223 @@
+"""`Model`: everything that one model id consists of, read from a folder with a `model.toml`. No weights are loaded here, and no torch.
+
+A folder (only the first block is required; what is not named in `model.toml` is found by its place):
+
+    model.toml
+    unet/ vae/ text_encoder/ tokenizer/ scheduler/       a stock diffusers folder; SDXL also text_encoder_2/ tokenizer_2/
+
+    image_encoder/ feature_extractor/                    CLIPVisionModelWithProjection and its preprocessor, for image prompts
+    identitynet/ instantid.safetensors                   InstantID: ControlNetModel folder, adapter in the official layout
+    ip_adapter/<name>.safetensors                        IP-Adapters in the official layouts
+    controlnets/<kind>/                                  ControlNetModel folders; kind as in protocol.jobs.GuideKind
+    loras/<name>.safetensors                             for `style` below
+    faces/det.onnx rec.onnx                              the face pack that the adapters were trained with
+    preview.json                                         latent channels -> RGB
+
+`model.toml`, with the defaults:
+
+    id = "sketch"                    # required
+    family = "sdxl"                  # required: "sdxl" or "sd15"
+    name = ""                        # for people; the id when empty
+    size = [128, 128]                # required: width, height that the model draws best
+    sizes = []                       # other sizes it was trained on, [[width, height], ...]
+    avoid = []                       # sizes never to draw at, although they fit (InstantID at 1024 x 1024)
+    drawn = false                    # the model knows drawn people only; said when a photo shows no face to it
+
+    [defaults]
+    steps = 30
+    guidance_scale = 5.0
+    scheduler = "default"            # the folder's own; others: see backend.pipelines.build.SCHEDULERS
+    negative = ""
+
+    [faces]
+    folder = "faces"
+    det_sizes = []                   # sides of the squares that faces are looked for in; empty: the analyser's own
+
+    [[ip_adapter]]                   # one per adapter; without any: all of ip_adapter/, sorted by name
+    name = "plus"
+    file = "ip_adapter/plus.safetensors"
+    kind = "plus"                    # optional, see backend.models.adapters.AdapterKind; needed for faceid-plusv2 under another name
+    encoder = "image_encoder"        # optional
+
+    [[style]]                        # a LoRA that makes another drawing style of the base: model id "sketch:ink"
+    name = "ink"
+    file = "loras/ink.safetensors"
+    weight = 1.0
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, cast
+
+from protocol.errors import ModelError, UnknownModel
+from protocol.geometry import Extent
+from protocol.jobs import GuideKind
+
+from .adapters import AdapterKind
+
+
+class Family(Enum):
+    """Which stock pipelines a model needs."""
+
+    SD15 = "sd15"
+    SDXL = "sdxl"
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a job that says nothing gets."""
+
+    steps: int = 30
+    guidance_scale: float = 5.0
+    scheduler: str = "default"
+    negative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterEntry:
+    """One IP-Adapter of a model: where it is, and which image encoder it reads."""
+
+    name: str
+    file: Path
+    kind: AdapterKind | None = None
+    encoder: str = "image_encoder"
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A LoRA that makes another drawing style of a base."""
+
+    name: str
+    file: Path
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What `model.toml` and the folder say; `backend.models.parts.Parts` loads the weights."""
+
+    folder: Path
+    id: str
+    name: str
+    family: Family
+    extent: Extent
+    """The size that the model draws best."""
+    extents: tuple[Extent, ...]
+    """All sizes that the model was trained on, its best first."""
+    avoid: tuple[Extent, ...]
+    defaults: Defaults
+    factor: int
+    """Pixels per latent, along each side (from the VAE's config; 8 for the real families, 4 for the sketch)."""
+    adapters: tuple[AdapterEntry, ...]
+    controls: tuple[tuple[GuideKind, Path], ...]
+    instant_id: bool
+    """Whether InstantID's two parts are there."""
+    faces: Path | None
+    det_sizes: tuple[int, ...]
+    drawn: bool
+    styles: tuple[Style, ...] = ()
+    style: Style | None = field(default=None)
+    """The style that is applied; set by `with_style`."""
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Model:
+        """Read `model.toml` in `folder`; raises ModelError with a sentence if it is missing or wrong."""
+        folder = Path(folder).resolve()
+        try:
+            table = tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ModelError(f"There is no model in {folder}: model.toml is missing. Install the model again.") from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ModelError(f"{folder / 'model.toml'} cannot be read: {error}. Install the model again.") from error
+        try:
+            return _read(folder, table)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"{folder / 'model.toml'} is wrong at {error}. See the docstring of backend/models/bundle.py.") from error
+
+    def adapter(self, name: str | None) -> AdapterEntry:
+        """The IP-Adapter called `name`, or the first; UnknownModel if there is none."""
+        if not self.adapters:
+            raise UnknownModel(f"The model {self.id!r} has no IP-Adapter, so it takes no image prompts. Choose another model.")
+        for entry in self.adapters:
+            if name in {None, entry.name}:
+                return entry
+        known = ", ".join(entry.name for entry in self.adapters)
+        raise UnknownModel(f"The model {self.id!r} has no IP-Adapter called {name!r}. It has: {known}.")
+
+    def control(self, kind: GuideKind) -> Path:
+        """The folder of the ControlNet for `kind`; UnknownModel if there is none."""
+        for known, path in self.controls:
+            if known is kind:
+                return path
+        names = ", ".join(known.value for known, _ in self.controls) or "none"
+        raise UnknownModel(f"The model {self.id!r} has no ControlNet for {kind.value}. It has: {names}.")
+
+    def with_style(self, name: str) -> Model:
+        """The same model in another drawing style; UnknownModel if it has no such style."""
+        for style in self.styles:
+            if style.name == name:
+                return replace(self, style=style, id=f"{self.id}:{name}")
+        names = ", ".join(style.name for style in self.styles) or "none"
+        raise UnknownModel(f"The model {self.id!r} has no style called {name!r}. It has: {names}.")
+
+
+def _read(folder: Path, table: dict[str, Any]) -> Model:
+    extent = _extent(table["size"])
+    faces = folder / table.get("faces", {}).get("folder", "faces")
+    return Model(
+        folder=folder,
+        id=str(table["id"]),
+        name=str(table.get("name") or table["id"]),
+        family=Family(table["family"]),
+        extent=extent,
+        extents=(extent, *(other for other in map(_extent, table.get("sizes", [])) if other != extent)),
+        avoid=tuple(map(_extent, table.get("avoid", []))),
+        defaults=Defaults(**table.get("defaults", {})),
+        factor=_factor(folder),
+        adapters=_adapters(folder, table.get("ip_adapter")),
+        controls=tuple((kind, folder / "controlnets" / kind.value) for kind in GuideKind if (folder / "controlnets" / kind.value).is_dir()),
+        instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
+        faces=faces if faces.is_dir() else None,
+        det_sizes=tuple(int(size) for size in table.get("faces", {}).get("det_sizes", [])),
+        drawn=bool(table.get("drawn", False)),
+        styles=tuple(Style(entry["name"], folder / entry["file"], float(entry.get("weight", 1.0))) for entry in table.get("style", [])),
+    )
+
+
+def instant_id_file(folder: Path) -> Path | None:
+    """InstantID's adapter in a model folder: safetensors, or the official `.bin`."""
+    places = (folder / "instantid.safetensors", folder / "instantid.bin", folder / "ip-adapter.bin")
+    return next((place for place in places if place.is_file()), None)
+
+
+def _extent(pair: list[int]) -> Extent:
+    width, height = pair
+    return Extent(int(width), int(height))
+
+
+def _factor(folder: Path) -> int:
+    try:
+        config = cast("dict[str, Any]", json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")))
+        return 2 ** (len(config["block_out_channels"]) - 1)
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise ModelError(f"The VAE of the model in {folder} is missing or damaged ({error}). Install the model again.") from error
+
+
+def _adapters(folder: Path, entries: list[dict[str, str]] | None) -> tuple[AdapterEntry, ...]:
+    if entries is None:
+        files = sorted(path for path in (folder / "ip_adapter").glob("*") if path.suffix in {".safetensors", ".bin"})
+        return tuple(AdapterEntry(path.stem, path) for path in files)
+    return tuple(
+        AdapterEntry(
+            entry["name"],
+            folder / entry["file"],
+            AdapterKind(entry["kind"]) if "kind" in entry else None,
+            entry.get("encoder", "image_encoder"),
+        )
+        for entry in entries
+    )

@@ -1,0 +1,151 @@
+"""The weights of one model, loaded when first needed and shared by every pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import torch
+
+from protocol.errors import ModelError, UnknownModel
+from protocol.jobs import GuideKind
+
+from .adapters import AdapterKind, ImageAdapter, Untyped
+from .bundle import AdapterEntry, Family, Model, instant_id_file
+from .loading import load_adapter, load_part
+
+Part = TypeVar("Part")
+
+
+class Parts:
+    """The loaded modules of `model` on one device in one precision. Modules are shared: whoever changes one must put it back.
+
+    `unet`, `vae`, `text_encoders`, … are diffusers and transformers objects, without gradients and in evaluation mode.
+    """
+
+    def __init__(self, model: Model, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+        self.model = model
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self._loaded: dict[str, Any] = {}
+
+    @property
+    def base(self) -> dict[str, Any]:
+        """What every stock pipeline of the family takes: unet, vae, text encoders and tokenizers, by their names in the pipeline."""
+        import diffusers
+        import transformers
+
+        parts: dict[str, Any] = {"unet": self.unet, "vae": self._module("vae", diffusers.AutoencoderKL)}
+        parts["text_encoder"] = self._module("text_encoder", transformers.CLIPTextModel)
+        parts["tokenizer"] = self._tokenizer("tokenizer")
+        if self.model.family is Family.SDXL:
+            parts["text_encoder_2"] = self._module("text_encoder_2", transformers.CLIPTextModelWithProjection)
+            parts["tokenizer_2"] = self._tokenizer("tokenizer_2")
+        return parts
+
+    @property
+    def unet(self) -> Untyped:
+        """UNet2DConditionModel, with the LoRA of the model's style already in its weights."""
+        import diffusers
+
+        return self._once("unet", lambda: self._styled(self._module("unet/plain", diffusers.UNet2DConditionModel, "unet")))
+
+    @property
+    def scheduler(self) -> Untyped:
+        """The folder's own scheduler; pipelines get a fresh one with its config, since schedulers keep state."""
+        return self._once("scheduler", self._load_scheduler)
+
+    @property
+    def identity_net(self) -> Untyped:
+        """InstantID's ControlNet; `backend.pipelines.identity.IdentityNet` wraps it per subject."""
+        self._need_instant_id()
+        return self._control_net("identitynet")
+
+    @property
+    def face_adapter(self) -> ImageAdapter:
+        """InstantID's image adapter."""
+        self._need_instant_id()
+        path = instant_id_file(self.model.folder)
+        if path is None:
+            raise ModelError(f"InstantID's adapter file is missing in {self.model.folder}. Install the model again.")
+        return self._once("instantid", lambda: load_adapter(path, self.unet, AdapterKind.INSTANT_ID))
+
+    def adapter(self, entry: AdapterEntry) -> ImageAdapter:
+        """One of the model's IP-Adapters."""
+        return self._once(f"ip_adapter/{entry.name}", lambda: load_adapter(entry.file, self.unet, entry.kind))
+
+    def control_net(self, kind: GuideKind) -> Untyped:
+        """The ControlNet for one kind of guide."""
+        self.model.control(kind)
+        return self._control_net(f"controlnets/{kind.value}")
+
+    def image_encoder(self, name: str = "image_encoder") -> Untyped:
+        """CLIPVisionModelWithProjection from the folder `name`."""
+        import transformers
+
+        return self._module(name, transformers.CLIPVisionModelWithProjection)
+
+    @property
+    def image_processor(self) -> Untyped:
+        """The image encoder's preprocessor, always the Pillow one: another backend would give other embeddings."""
+        from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+        folder = self.model.folder / "feature_extractor"
+        if not folder.is_dir():
+            side = self.image_encoder().config.image_size
+            square = {"height": side, "width": side}
+            return self._once("processor", lambda: CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square))
+        return self._once("processor", lambda: CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True))
+
+    @property
+    def preview_table(self) -> dict[str, Any] | None:
+        """The contents of preview.json, or None."""
+        path = self.model.folder / "preview.json"
+        return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    def _need_instant_id(self) -> None:
+        if not self.model.instant_id:
+            advice = "Use a FaceID image prompt instead." if self.model.family is Family.SD15 else "Choose another model."
+            raise UnknownModel(f"The model {self.model.id!r} has no InstantID, so it cannot draw a given person. {advice}")
+
+    def _control_net(self, name: str) -> Untyped:
+        import diffusers
+
+        return self._module(name, diffusers.ControlNetModel)
+
+    def _module(self, name: str, kind: Untyped, folder: str | None = None) -> Untyped:
+        return self._once(name, lambda: load_part(kind, self.model.folder / (folder or name), self.dtype).to(self.device))
+
+    def _tokenizer(self, name: str) -> Untyped:
+        from transformers import CLIPTokenizer
+
+        folder = self.model.folder / name
+        if not folder.is_dir():
+            raise ModelError(f"The folder {name!r} of the model in {self.model.folder} is missing. Install the model again.")
+        return self._once(name, lambda: CLIPTokenizer.from_pretrained(str(folder), local_files_only=True))
+
+    def _load_scheduler(self) -> Untyped:
+        import diffusers
+
+        folder = self.model.folder / "scheduler"
+        try:
+            config = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
+            kind = getattr(diffusers, config["_class_name"])
+        except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+            raise ModelError(f"The scheduler in {folder} is missing or unknown ({error}). Install the model again.") from error
+        return kind.from_config(config)
+
+    def _styled(self, unet: Untyped) -> Untyped:
+        style = self.model.style
+        if style is None:
+            return unet
+        unet.load_lora_adapter(str(style.file), prefix=None, adapter_name="style")
+        unet.fuse_lora(lora_scale=style.weight, adapter_names=["style"])
+        unet.unload_lora()
+        return unet
+
+    def _once(self, name: str, load: Callable[[], Part]) -> Part:
+        if name not in self._loaded:
+            self._loaded[name] = load()
+        return cast("Part", self._loaded[name])

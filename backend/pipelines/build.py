@@ -1,0 +1,94 @@
+"""From the shared modules to any stock pipeline of diffusers: a pipeline is a cheap shell, made anew for every picture."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from protocol.errors import InvalidRequest
+
+from ..models.adapters import Untyped
+from ..models.bundle import Family, Model
+from ..models.parts import Parts
+
+
+class Mode(Enum):
+    """What a picture starts from."""
+
+    TEXT = "text"
+    IMAGE = "image"
+    INPAINT = "inpaint"
+
+
+PIPELINES = {
+    (Family.SDXL, Mode.TEXT, False): "StableDiffusionXLPipeline",
+    (Family.SDXL, Mode.IMAGE, False): "StableDiffusionXLImg2ImgPipeline",
+    (Family.SDXL, Mode.INPAINT, False): "StableDiffusionXLInpaintPipeline",
+    (Family.SDXL, Mode.TEXT, True): "StableDiffusionXLControlNetPipeline",
+    (Family.SDXL, Mode.IMAGE, True): "StableDiffusionXLControlNetImg2ImgPipeline",
+    (Family.SDXL, Mode.INPAINT, True): "StableDiffusionXLControlNetInpaintPipeline",
+    (Family.SD15, Mode.TEXT, False): "StableDiffusionPipeline",
+    (Family.SD15, Mode.IMAGE, False): "StableDiffusionImg2ImgPipeline",
+    (Family.SD15, Mode.INPAINT, False): "StableDiffusionInpaintPipeline",
+    (Family.SD15, Mode.TEXT, True): "StableDiffusionControlNetPipeline",
+    (Family.SD15, Mode.IMAGE, True): "StableDiffusionControlNetImg2ImgPipeline",
+    (Family.SD15, Mode.INPAINT, True): "StableDiffusionControlNetInpaintPipeline",
+}
+"""Family, mode, with ControlNets -> diffusers class."""
+
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
+    "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
+    "dpm++2m": ("DPMSolverMultistepScheduler", {}),
+    "dpm++2m-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
+}
+"""Names that a job may ask for, beside `default`: class, and what it changes in the model's own scheduler config."""
+
+
+def scheduler(parts: Parts, name: str) -> Untyped:
+    """A fresh scheduler: they keep state from call to call, so none is ever used twice. Raises InvalidRequest for an unknown name."""
+    import diffusers
+
+    own = parts.scheduler
+    if name == "default":
+        return type(own).from_config(own.config)
+    if name not in SCHEDULERS:
+        raise InvalidRequest(f"There is no scheduler called {name!r}. Known are: default, {', '.join(SCHEDULERS)}.")
+    kind, changes = SCHEDULERS[name]
+    return getattr(diffusers, kind).from_config(own.config, **changes)
+
+
+def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped) -> Untyped:
+    """The stock pipeline for `mode`, with `nets` (ControlNets, possibly none), over the shared modules of `parts`."""
+    import diffusers
+
+    family = parts.model.family
+    kind = getattr(diffusers, PIPELINES[family, mode, bool(nets)])
+    arguments: dict[str, Any] = {**parts.base, "scheduler": schedule}
+    if nets:
+        arguments["controlnet"] = nets[0] if len(nets) == 1 else diffusers.MultiControlNetModel(list(nets))
+    if family is Family.SDXL:
+        arguments |= {"force_zeros_for_empty_prompt": _zeros_for_empty(parts.model), "add_watermarker": False}
+    else:
+        arguments |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+    shell = kind(**arguments)
+    shell.set_progress_bar_config(disable=True)
+    return shell
+
+
+def accepted(shell: Untyped, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of `arguments` that the pipeline's call has a name for: image-to-image takes its size from the picture, for instance."""
+    names = inspect.signature(type(shell).__call__).parameters
+    return {name: value for name, value in arguments.items() if name in names}
+
+
+def _zeros_for_empty(model: Model) -> bool:
+    """SDXL's own `model_index.json` says whether no negative prompt means zeros (as the base was trained) or the encoded empty text."""
+    index = model.folder / "model_index.json"
+    return bool(json.loads(index.read_text(encoding="utf-8")).get("force_zeros_for_empty_prompt", True)) if index.is_file() else True

@@ -1,0 +1,90 @@
+"""ControlNets beside the shared UNet: cheap views of loaded nets that keep what is constant and do nothing outside their window."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from diffusers.models.controlnets.controlnet import ControlNetModel, ControlNetOutput
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from protocol.jobs import Window
+
+from ..models.adapters import Untyped
+from .attention import ALWAYS
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditioning:
+    """One ControlNet in a call: `net` (a GatedControlNet), its picture (H, W, 3) uint8 at the size that is drawn, its scale and window."""
+
+    net: Untyped
+    picture: NDArray[np.uint8]
+    weight: float
+    window: Window = ALWAYS
+
+
+class Remembered(nn.Module):
+    """A module that is asked for the same tensor again and again, and answers from memory when it is the very same object."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self._asked: Tensor | None = None
+        self._answer: Tensor | None = None
+
+    def forward(self, states: Tensor) -> Tensor:
+        """What `inner` answers to `states`."""
+        if states is not self._asked or self._answer is None:
+            self._asked, self._answer = states, self.inner(states)
+        return self._answer
+
+
+class GatedControlNet(ControlNetModel):
+    """A view of a ControlNet: the same parameters, no copy. At scale 0, as outside its window, it adds nothing and computes nothing.
+
+    diffusers computes a net at scale 0 and multiplies by it; leaving it out gives the same numbers.
+    """
+
+    @classmethod
+    def over(cls, net: Untyped) -> Self:
+        """A view of `net`, which stays untouched; views of one net may be used together."""
+        view = copy.copy(net)
+        view.__class__ = cls
+        view._modules = dict(net._modules)
+        view._modules["controlnet_cond_embedding"] = Remembered(net.controlnet_cond_embedding)
+        return view
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        controlnet_cond: Tensor,
+        conditioning_scale: float = 1.0,
+        return_dict: bool = True,
+        **rest: Untyped,
+    ) -> Untyped:
+        """As `ControlNetModel.forward`; residuals (B, C, h, w) for every block of the UNet, or numbers that add nothing."""
+        if conditioning_scale == 0:
+            nothing = torch.zeros((), dtype=sample.dtype, device=sample.device)
+            down, mid = [nothing] * len(self.controlnet_down_blocks), nothing
+        else:
+            down, mid = super().forward(
+                sample, timestep, self.context(encoder_hidden_states), controlnet_cond, conditioning_scale, return_dict=False, **rest
+            )
+            down, mid = self.placed(down, mid)
+        return ControlNetOutput(down_block_res_samples=down, mid_block_res_sample=mid) if return_dict else (down, mid)  # pyright: ignore[reportArgumentType]
+
+    def context(self, text: Tensor) -> Tensor:
+        """What the net attends to: the text."""
+        return text
+
+    def placed(self, down: Sequence[Tensor], mid: Tensor) -> tuple[Sequence[Tensor], Tensor]:
+        """The residuals, everywhere in the picture."""
+        return down, mid

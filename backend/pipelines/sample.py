@@ -1,0 +1,156 @@
+"""One pipeline call: a finished recipe in, a picture (or its latents) out. Everything that is attached for the call is detached after
+it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from protocol.geometry import Extent
+
+from ..models.adapters import Untyped
+from ..models.parts import Parts
+from .attention import Clock, Lane, attached
+from .build import Mode, accepted, pipeline, scheduler
+from .control import Conditioning
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recipe:
+    """All that one picture is made of, at the size at which it is drawn.
+
+    `image` (H, W, 3) is where image-to-image and inpaint start, `mask` (H, W) uint8 what is repainted (255); `lanes` the image prompts and
+    faces,
+    `nets` the ControlNets. With `guidance_scale` <= 1 there is no unconditional half, and the tokens of the lanes must have none.
+    """
+
+    extent: Extent
+    prompt: str
+    negative: str
+    steps: int
+    guidance_scale: float
+    scheduler: str = "default"
+    mode: Mode = Mode.TEXT
+    image: Pixels | None = None
+    mask: Pixels | None = None
+    strength: float = 1.0
+    lanes: tuple[Lane, ...] = ()
+    nets: tuple[Conditioning, ...] = ()
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What the caller hears: `step(done, steps, estimate)` after each step, `estimate` the latents (1, C, h, w) that the picture seems to
+    become;
+    `check()` before each block of the UNet, and may raise to end the call at once.
+    """
+
+    step: Callable[[int, int, Tensor], None] = lambda done, steps, estimate: None
+    check: Callable[[], None] = lambda: None
+
+
+def draw(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks | None = None) -> Pixels:
+    """The picture (H, W, 3) of `recipe`; the same recipe and seed give the same bytes on the same machine."""
+    values: NDArray[np.float32] = _call(parts, recipe, seed, hooks or Hooks(), {"output_type": "np"})[0]
+    return (np.nan_to_num(values).clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def draw_latents(parts: Parts, recipe: Recipe, noise: Tensor) -> Tensor:
+    """The latents (1, C, h, w) of `recipe`, as the VAE gets them but for its scaling factor, from given starting noise of the same
+    shape."""
+    return _call(parts, recipe, 0, Hooks(), {"output_type": "latent", "latents": noise})
+
+
+def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str, Any]) -> Untyped:
+    schedule = scheduler(parts, recipe.scheduler)
+    shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule)
+    clock = Clock(steps=lambda: max(int(shell.num_timesteps), 1))
+    arguments = _arguments(recipe) | extra
+    arguments["generator"] = torch.Generator("cpu").manual_seed(seed)
+    with ExitStack() as stack:
+        stack.enter_context(attached(parts.unet, recipe.lanes, clock))
+        for net in {id(item.net.mid_block): item.net for item in recipe.nets}.values():
+            stack.enter_context(attached(net))
+        stack.enter_context(_checked(parts.unet, hooks.check))
+        estimate = _estimates(schedule)
+
+        def step_end(_: Untyped, step: int, __: Untyped, kwargs: dict[str, Any]) -> dict[str, Any]:
+            clock.step = step + 1
+            hooks.step(step + 1, clock.steps(), estimate(kwargs["latents"]))
+            return {}
+
+        arguments["callback_on_step_end"] = step_end
+        with torch.no_grad():
+            return shell(**accepted(shell, arguments)).images
+
+
+def _arguments(recipe: Recipe) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "prompt": recipe.prompt,
+        "negative_prompt": recipe.negative or None,
+        "num_inference_steps": recipe.steps,
+        "guidance_scale": recipe.guidance_scale,
+        "width": recipe.extent.width,
+        "height": recipe.extent.height,
+    }
+    if recipe.image is not None:
+        arguments |= {"image": Image.fromarray(recipe.image), "strength": recipe.strength}
+    if recipe.mask is not None:
+        arguments["mask_image"] = Image.fromarray(recipe.mask)
+    if recipe.nets:
+        arguments |= _controls(recipe)
+    return arguments
+
+
+def _controls(recipe: Recipe) -> dict[str, Any]:
+    pictures = [Image.fromarray(item.picture) for item in recipe.nets]
+    several = len(pictures) > 1
+    name = "image" if recipe.mode is Mode.TEXT else "control_image"
+    weights = [float(item.weight) for item in recipe.nets]
+    return {
+        name: pictures if several else pictures[0],
+        "controlnet_conditioning_scale": weights if several else weights[0],
+        "control_guidance_start": [item.window.start for item in recipe.nets],
+        "control_guidance_end": [item.window.end for item in recipe.nets],
+    }
+
+
+def _estimates(schedule: Untyped) -> Callable[[Tensor], Tensor]:
+    """Listen to the scheduler's estimate of the finished latents, which gets clearer from step to step while the latents are still
+    noise."""
+    last: list[Tensor] = []
+    plain = schedule.step
+
+    @functools.wraps(plain)
+    def step(*args: Untyped, **kwargs: Untyped) -> Untyped:
+        out = plain(*args, **kwargs)
+        last[:] = [out[1] if isinstance(out, tuple) and len(out) > 1 and out[1] is not None else out[0]]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        return out  # pyright: ignore[reportUnknownVariableType]
+
+    schedule.step = step
+    return lambda latents: last[0] if last else latents
+
+
+@contextmanager
+def _checked(unet: Untyped, check: Callable[[], None]) -> Generator[None]:
+    """Call `check` before every block of the UNet: a cancelled picture ends within a step, not after it."""
+    handles = [
+        block.register_forward_pre_hook(lambda *_: check()) for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is
+        not None
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
