@@ -118,6 +118,7 @@ class BaseTask:
         self.vae, self.tokenizer = vae, tokenizer
         self.trained = parts.to(self.device).train()
         self.noise = DDPMScheduler(**SCHEDULE)
+        loop.use_fast_attention(parts.unet)
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Mean squared error of the predicted noise; the noise has SDXL's small common offset, or dark and bright pictures stay grey."""
