@@ -1,0 +1,61 @@
+"""`likeness inpaint`: a masked part of a picture, painted anew; outside the mask not one pixel changes."""
+
+from __future__ import annotations
+
+import secrets
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from protocol.errors import InvalidRequest
+from protocol.geometry import Extent
+
+from ..config import Settings
+from ..recipe import File, base_recipe, somebody
+from .arguments import png_file, prompt, seed
+from .work import check_folder, paint
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options."""
+    parser.add_argument("--image", required=True, type=Path, metavar="FILE", help="the picture")
+    parser.add_argument(
+        "--mask", required=True, type=Path, metavar="FILE", help="its mask, of the same size: white is painted anew, black is kept"
+    )
+    parser.add_argument("--face", action="append", default=[], type=Path, metavar="FILE", help="a photo of the person to put there")
+    parser.add_argument("--prompt", default="", type=prompt, metavar="TEXT", help="what the picture shows")
+    parser.add_argument("--negative", type=prompt, metavar="TEXT", help="what it must not show (default: the model's own)")
+    parser.add_argument("--seed", type=seed, metavar="N", help="the same seed makes the same picture (default: by chance)")
+    parser.add_argument("--model", metavar="ID", help="the model (default: sketch, the built-in one)")
+    parser.add_argument("-o", "--out", required=True, type=png_file, metavar="OUT.png", help="the result")
+
+
+def run(options: Namespace, settings: Settings) -> int:
+    """Make the picture."""
+    from ..images import open_mask, open_picture
+    from ..workbench import open_workbench
+
+    check_folder(options.out)
+    height, width = open_picture(options.image).shape[:2]
+    mask = open_mask(options.mask)
+    if mask.shape != (height, width):
+        raise InvalidRequest(
+            f"The mask has {mask.shape[1]} x {mask.shape[0]} pixels and the picture {width} x {height}. Give a mask of the picture's size."
+        )
+    if not mask.any():
+        raise InvalidRequest(
+            f"The mask {options.mask} is black everywhere, so there is nothing to paint. Make white what is to be painted."
+        )
+    bench = open_workbench(settings)
+    beside = options.out.parent
+    recipe = base_recipe(
+        bench,
+        options.prompt,
+        options.negative,
+        secrets.randbelow(2**31) if options.seed is None else options.seed,
+        Extent(width, height),
+        people=(somebody(bench, options.face),) if options.face else (),
+        canvas=File.of(options.image, beside),
+        mask=File.of(options.mask, beside),
+    )
+    paint(bench, [(recipe, options.out)], "inpaint")
+    return 0

@@ -1,0 +1,50 @@
+"""What the painting commands share: the names of the results, the bar, writing the PNGs, and the likeness that is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocol.errors import InvalidRequest
+
+from ..progress import Bar
+from ..recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..workbench import Workbench
+
+
+def check_folder(out: Path) -> None:
+    """Before minutes of work: the place of the result must exist."""
+    if not out.parent.is_dir():
+        raise InvalidRequest(f"The folder {out.parent} does not exist. Make it first, or choose another place for {out.name}.")
+    if out.is_dir():
+        raise InvalidRequest(f"{out} is a folder. Choose the name of a picture.")
+
+
+def numbered(out: Path, count: int) -> list[Path]:
+    """OUT.png, OUT-2.png, OUT-3.png …"""
+    return [out if index == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}") for index in range(1, count + 1)]
+
+
+def paint(bench: Workbench, orders: Sequence[tuple[Recipe, Path]], title: str) -> None:
+    """Make every picture and save it with its recipe; says how alike it became.
+
+    Each picture is a job of its own: in a batch, rounding would depend on its neighbours, and `likeness again` makes one picture alone.
+    """
+    from ..images import save_png
+
+    with Bar(title, len(orders)) as bar:
+        for recipe, out in orders:
+            picture = bench.engine.run(recipe.job(bench, out.parent), bar)[0]
+            save_png(out, picture.pixels, recipe.metadata())
+            bar.next_job()
+            bar.say(f"{out}: seed {recipe.seed}{likeness_text(picture.similarities)}")
+
+
+def likeness_text(similarities: Sequence[float | None]) -> str:
+    """The likeness in words, for one picture's subjects."""
+    if not similarities:
+        return ""
+    return ", likeness " + ", ".join("none (no face to be seen)" if one is None else f"{one:.2f}" for one in similarities)

@@ -1,0 +1,135 @@
+"""One model with its faces and its engine, opened for a command."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocol.errors import InvalidRequest, ModelError, UnknownModel
+from protocol.jobs import Character
+
+from .config import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from .faces import FaceAnalyser, Identity
+    from .models.bundle import Model
+    from .pipelines.engine import Engine
+
+BUILT_IN = Path(__file__).resolve().parent / "sketch"
+"""The folder of the built-in model, id "sketch"."""
+
+
+@dataclass(slots=True)
+class Workbench:
+    """A model, its face analyser (None when it has no face models) and its engine. `people` are the persons its jobs may name."""
+
+    model: Model
+    faces: FaceAnalyser | None
+    engine: Engine
+    people: dict[str, Identity] = field(default_factory=dict["str", "Identity"])
+
+    def add(self, identity: Identity) -> Character:
+        """Give the engine a person; the name that jobs call them by."""
+        name = f"person {len(self.people) + 1}"
+        self.people[name] = identity
+        return Character(name)
+
+    def need_faces(self) -> FaceAnalyser:
+        """The face analyser; ModelError for a model without."""
+        if self.faces is None:
+            raise ModelError(
+                f"The model {self.model.id!r} has no face models, so it cannot read faces. Leave --face out, or choose another model."
+            )
+        return self.faces
+
+
+def find_model(settings: Settings, model_id: str) -> Model:
+    """The model called `NAME` or `NAME:STYLE`; UnknownModel with the names that there are."""
+    from .models.bundle import Model
+
+    name, _, style = model_id.partition(":")
+    known = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
+    folder = BUILT_IN if name == "sketch" else settings.models / name
+    if not known or not (folder / "model.toml").is_file():
+        raise UnknownModel(_unknown(settings, name))
+    model = Model.open(folder)
+    return model.with_style(style) if style else model
+
+
+def installed(settings: Settings) -> dict[str, Path]:
+    """The folders of all models, by id; the built-in one first."""
+    found = {"sketch": BUILT_IN} if (BUILT_IN / "model.toml").is_file() else {}
+    if settings.models.is_dir():
+        found |= {path.parent.name: path.parent for path in sorted(settings.models.glob("*/model.toml"))}
+    return found
+
+
+def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench:
+    """Open a model; its weights are read when they are first needed."""
+    from .pipelines.engine import Engine
+
+    model = find_model(settings, model_id or settings.model)
+    device, dtype = device_and_dtype(settings)
+    _hush()
+    people: dict[str, Identity] = {}
+    faces = open_faces(model, settings)
+    return Workbench(model, faces, Engine(model, faces, characters=people.__getitem__, device=device, dtype=dtype), people)
+
+
+def open_faces(model: Model, settings: Settings) -> FaceAnalyser | None:
+    """The model's face analyser, or None if it has no face models."""
+    from .faces import DET_SIZES, FaceAnalyser
+
+    if model.faces is None:
+        return None
+    return FaceAnalyser(model.faces, det_sizes=model.det_sizes or DET_SIZES, hint=_hint(settings) if model.drawn else "")
+
+
+def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
+    """Where and how exactly to compute; InvalidRequest for a device that is not there."""
+    import torch
+
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvalidRequest(
+            f"The device {device!r} cannot be used here ({_first_line(error)}). `likeness doctor` lists the devices."
+        ) from error
+    types = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    types["auto"] = torch.float32 if device == "cpu" else torch.float16
+    if settings.dtype not in types:
+        raise InvalidRequest(f"There is no number format {settings.dtype!r}; it is one of {', '.join(sorted(types))}.")
+    return device, types[settings.dtype]
+
+
+def _hint(settings: Settings) -> str:
+    return (
+        "The built-in model knows drawn people only, no photographs: for those, put a real model into "
+        f"{settings.models} (README, section 'Real models') and name it with --model."
+    )
+
+
+def _unknown(settings: Settings, name: str) -> str:
+    names = ", ".join(installed(settings)) or "none at all"
+    return f"There is no model called {name!r}. Installed: {names}. Further models are folders in {settings.models}."
+
+
+def _hush() -> None:
+    """diffusers and transformers report every loaded file; their warnings are for programmers, and go into the report of an error."""
+    import diffusers.utils.logging as diffusers_log
+    import transformers.utils.logging as transformers_log
+
+    for log in (diffusers_log, transformers_log):
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
