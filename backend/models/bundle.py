@@ -113,6 +113,8 @@ class Model:
     defaults: Defaults
     factor: int
     """Pixels per latent, along each side (from the VAE's config; 8 for the real families, 4 for the sketch)."""
+    grid: int
+    """Sides that are drawn are multiples of this many pixels: the VAE's factor, times the UNet's own halvings."""
     adapters: tuple[AdapterEntry, ...]
     controls: tuple[tuple[GuideKind, Path], ...]
     instant_id: bool
@@ -178,7 +180,8 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         extents=(extent, *(other for other in map(_extent, table.get("sizes", [])) if other != extent)),
         avoid=tuple(map(_extent, table.get("avoid", []))),
         defaults=Defaults(**table.get("defaults", {})),
-        factor=_factor(folder),
+        factor=_halvings(folder, "vae"),
+        grid=_halvings(folder, "vae") * _halvings(folder, "unet"),
         adapters=_adapters(folder, table.get("ip_adapter")),
         controls=tuple((kind, folder / "controlnets" / kind.value) for kind in GuideKind if (folder / "controlnets" / kind.value).is_dir()),
         instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
@@ -200,12 +203,13 @@ def _extent(pair: list[int]) -> Extent:
     return Extent(int(width), int(height))
 
 
-def _factor(folder: Path) -> int:
+def _halvings(folder: Path, part: str) -> int:
+    """By how much `part` makes a side smaller: each of its blocks but the last halves it."""
     try:
-        config = cast("dict[str, Any]", json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")))
+        config = cast("dict[str, Any]", json.loads((folder / part / "config.json").read_text(encoding="utf-8")))
         return 2 ** (len(config["block_out_channels"]) - 1)
     except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise ModelError(f"The VAE of the model in {folder} is missing or damaged ({error}). Install the model again.") from error
+        raise ModelError(f"The folder {part!r} of the model in {folder} is missing or damaged ({error}). Install the model again.") from error
 
 
 def _adapters(folder: Path, entries: list[dict[str, str]] | None) -> tuple[AdapterEntry, ...]:

@@ -2,7 +2,8 @@
 
 The mathematics is IP-Adapter's decoupled cross-attention (Ye et al. 2023, arXiv:2308.06721, eq. 5; `ip_adapter/attention_processor.py` in
 tencent-ailab/IP-Adapter): `out = softmax(Q K^T) V + scale * softmax(Q K'^T) V'`, added before the output projection. The text part is
-operation by operation diffusers' `AttnProcessor2_0`, so that a UNet with these processors and no lanes computes the same bits as a stock one.
+operation by operation diffusers' `AttnProcessor2_0`, so that a UNet with these processors and no lanes computes the same bits as a stock
+one.
 
 Processors hold tokens and cached tensors but no weights of the UNet, and are plain objects, not modules: nothing enters a state dict, and
 putting the former processors back leaves the module as it was, bit for bit.
@@ -50,7 +51,8 @@ class Lane:
     """One image prompt on its way through the UNet.
 
     `tokens` (B, T, cross_attention_dim), in the order of the batch: unconditional then conditional with guidance (B = 2), the conditional
-    alone without (B = 1). `layers` maps the index of an attention processor to a factor for `weight`; None means 1 everywhere, a missing index 0.
+    alone without (B = 1). `layers` maps the index of an attention processor to a factor for `weight`; None means 1 everywhere, a missing
+    index 0.
     `region` (1, H, W) in 0..1 keeps the prompt to a part of the picture.
     """
 

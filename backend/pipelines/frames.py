@@ -1,0 +1,91 @@
+"""The part of a picture that is drawn, and the size at which it is drawn: the way there and back, without ever stretching."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from protocol.geometry import Bounds, Extent
+
+from ..models.bundle import Model
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """`bounds` of the picture, drawn at `extent`. The bounds have the proportions of the extent, to a pixel, and may stick out of the
+    picture."""
+
+    bounds: Bounds
+    extent: Extent
+
+    @property
+    def scale(self) -> float:
+        """Drawn pixels per pixel of the picture."""
+        return self.extent.width / self.bounds.width
+
+    def is_whole(self, extent: Extent) -> bool:
+        """Whether a picture of `extent` is drawn as it is."""
+        return self.bounds == Bounds(0, 0, extent.width, extent.height) and self.extent == extent
+
+    def inward(self, points: Floats) -> Floats:
+        """Points (n, 2) of the picture -> of what is drawn."""
+        return ((points - self._corner) * self.scale).astype(np.float32)
+
+    def outward(self, points: Floats) -> Floats:
+        """Points (n, 2) of what is drawn -> of the picture."""
+        return (points / self.scale + self._corner).astype(np.float32)
+
+    @property
+    def _corner(self) -> NDArray[np.float64]:
+        return np.array([self.bounds.x, self.bounds.y], np.float64)
+
+    def cut(self, picture: Pixels) -> Pixels:
+        """What of `picture` (H, W, …) lies within the bounds."""
+        box = self.bounds
+        return picture[max(box.y, 0) : box.bottom, max(box.x, 0) : box.right]
+
+    def cut_and_scale(self, picture: Pixels) -> Pixels:
+        """The bounds of `picture` (H, W, …) at the drawn extent; where they stick out, the picture's edge goes on."""
+        box, (height, width) = self.bounds, picture.shape[:2]
+        inside = self.cut(picture)
+        sides = (max(-box.y, 0), max(box.bottom - height, 0)), (max(-box.x, 0), max(box.right - width, 0))
+        padded = np.pad(inside, (*sides, *[(0, 0)] * (picture.ndim - 2)), mode="edge")
+        return scaled(padded, self.extent)
+
+    def uncut(self, drawn: Pixels) -> tuple[Pixels, Bounds]:
+        """What was drawn, at the size of the bounds."""
+        return scaled(drawn, self.bounds.extent), self.bounds
+
+
+def frame_for_picture(extent: Extent, model: Model) -> Frame:
+    """A whole picture of `extent`, drawn at about as many pixels as `model` draws best, on its grid, in the picture's proportions."""
+    drawn = drawn_extent(extent, model)
+    scale = min(drawn.width / extent.width, drawn.height / extent.height)
+    width, height = max(round(drawn.width / scale), extent.width), max(round(drawn.height / scale), extent.height)
+    return Frame(Bounds(-((width - extent.width) // 2), -((height - extent.height) // 2), width, height), drawn)
+
+
+def drawn_extent(extent: Extent, model: Model) -> Extent:
+    """The size to draw `extent` at: itself or one of the model's own sizes where it fits, else the model's area in these proportions."""
+    if extent in model.extents:
+        return extent
+    grid = model.grid
+    ratio = min(max(extent.width / extent.height, 1 / 4), 4.0)
+    area = model.extent.area
+    width, height = (max(round(side / grid), 1) * grid for side in (math.sqrt(area * ratio), math.sqrt(area / ratio)))
+    found = Extent(width, height)
+    return Extent(width, height - grid) if found in model.avoid else found
+
+
+def scaled(picture: Pixels, extent: Extent) -> Pixels:
+    """`picture` at `extent`, the very same pixels when it has this size."""
+    if picture.shape[:2] == (extent.height, extent.width):
+        return np.ascontiguousarray(picture)
+    return np.asarray(Image.fromarray(picture).resize((extent.width, extent.height), Image.Resampling.LANCZOS))

@@ -1,0 +1,184 @@
+"""From a job to a plan: numbers checked, defaults filled in, sizes and places decided. Pure: no torch, no models, no faces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import InvalidRequest, UnknownModel
+from protocol.geometry import Extent
+from protocol.jobs import Canvas, Guide, GuideKind, PictureJob, Window
+from protocol.planes import Plane
+
+from .. import images
+from ..models.bundle import Model
+from .build import SCHEDULERS, Mode
+from .frames import Frame, frame_for_picture
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+HIGHEST_WEIGHT = 2.0
+LONGEST_SIDE = 4096
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plan:
+    """A job, decided. `frame` is the part of the picture that is drawn and the size at which it is drawn."""
+
+    job: PictureJob
+    mode: Mode
+    extent: Extent
+    """The size of the result."""
+    frame: Frame
+    negative: str
+    steps: int
+    guidance_scale: float
+    scheduler: str
+    strength: float
+    canvas: Pixels | None
+    mask: Pixels | None
+    """What is repainted, at the size of the result."""
+    grown: Pixels | None
+    """`mask` as the model sees it, at the size of the result."""
+
+    @property
+    def guided(self) -> bool:
+        """Whether there is an unconditional half (classifier-free guidance)."""
+        return self.guidance_scale > 1
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One seed for each picture."""
+        return tuple(self.job.sampling.seed + number for number in range(self.job.count))
+
+
+def plan(job: PictureJob, model: Model) -> Plan:
+    """What `model` is to do for `job`; raises InvalidRequest with a sentence for what cannot be meant."""
+    _check(job, model)
+    mode, canvas, mask = _canvas(job.canvas)
+    extent = _extent(job, model)
+    frame, grown = frame_for_picture(extent, model), mask
+    sampling, defaults = job.sampling, model.defaults
+    steps = sampling.steps or defaults.steps
+    return Plan(
+        job=job,
+        mode=mode,
+        extent=extent,
+        frame=frame,
+        negative=defaults.negative if job.negative is None else job.negative,
+        steps=steps,
+        guidance_scale=defaults.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale,
+        scheduler=sampling.scheduler or defaults.scheduler,
+        # diffusers runs int(steps * strength) steps and fails at none
+        strength=max(job.canvas.strength, 1 / steps) if job.canvas else 1.0,
+        canvas=canvas,
+        mask=mask,
+        grown=grown,
+    )
+
+
+def keypoint_guides(job: PictureJob) -> tuple[Guide, ...]:
+    """The guides that place faces: the first belongs to the first subject, and so on."""
+    return tuple(guide for guide in job.guides if guide.kind is GuideKind.KEYPOINTS)
+
+
+def guide_points(guide: Guide) -> Floats | None:
+    """The five points of a keypoint guide, (5, 2), or None when it is a drawing."""
+    if not guide.keypoints:
+        return None
+    return np.array([(point.x, point.y) for point in guide.keypoints], np.float32)
+
+
+def sized_like(plane: Plane, extent: Extent, what: str) -> Plane:
+    """`plane`, if it has the size of the picture; InvalidRequest otherwise."""
+    if plane.extent != extent:
+        raise InvalidRequest(
+            f"{what} is {plane.extent.width} x {plane.extent.height} pixels and the picture {extent.width} x {extent.height}. "
+            "Both must be of one size."
+        )
+    return plane
+
+
+def _check(job: PictureJob, model: Model) -> None:
+    if job.model not in {None, model.id}:
+        raise UnknownModel(f"The model {job.model!r} is not loaded here; this is {model.id!r}.")
+    if not 1 <= job.count <= 1000:
+        raise InvalidRequest(f"{job.count} pictures cannot be drawn. Ask for 1 to 1000.")
+    sampling = job.sampling
+    if sampling.steps is not None and not 1 <= sampling.steps <= MOST_STEPS:
+        raise InvalidRequest(f"{sampling.steps} steps cannot be done. Ask for 1 to {MOST_STEPS}; {model.defaults.steps} is this model's default.")
+    if sampling.guidance_scale is not None and not 0 <= sampling.guidance_scale <= 100:
+        raise InvalidRequest(f"A guidance scale of {sampling.guidance_scale} is out of range. Choose 0 to 100; 5 is usual.")
+    if sampling.scheduler not in {None, "default", *SCHEDULERS}:
+        raise InvalidRequest(f"There is no scheduler called {sampling.scheduler!r}. Known are: default, {', '.join(SCHEDULERS)}.")
+    if not 0 <= sampling.seed < 2**63 - job.count:
+        raise InvalidRequest(f"The seed {sampling.seed} is out of range. Choose a number from 0 to 9223372036854774807.")
+    for what, weight in _weights(job):
+        if not 0 <= weight <= HIGHEST_WEIGHT:
+            raise InvalidRequest(f"The weight of {what} is {weight}. Choose 0 to {HIGHEST_WEIGHT:g}.")
+    for what, window in _windows(job):
+        if not 0 <= window.start < window.end <= 1:
+            raise InvalidRequest(f"The window of {what} is {window.start} to {window.end}. Choose 0 <= start < end <= 1.")
+    for guide in job.guides:
+        _check_guide(guide, job)
+
+
+def _check_guide(guide: Guide, job: PictureJob) -> None:
+    if guide.kind is GuideKind.KEYPOINTS:
+        if not job.subjects:
+            raise InvalidRequest("Keypoints place a person's face, and the job has no person. Give a face, or use a skeleton.")
+        if guide.picture is None and len(guide.keypoints) != 5:
+            raise InvalidRequest(f"A face has five keypoints (eyes, nose, corners of the mouth), and {len(guide.keypoints)} were given.")
+        if not all(math.isfinite(point.x) and math.isfinite(point.y) for point in guide.keypoints):
+            raise InvalidRequest("A keypoint is not a number. Give x and y in pixels of the picture.")
+    elif guide.picture is None:
+        raise InvalidRequest(f"A guide of kind {guide.kind.value} needs a picture.")
+
+
+def _weights(job: PictureJob) -> Iterator[tuple[str, float]]:
+    for number, subject in enumerate(job.subjects, 1):
+        yield f"person {number} (image adapter)", subject.adapter
+        yield f"person {number} (IdentityNet)", subject.identity_net
+    for number, prompt in enumerate(job.image_prompts, 1):
+        yield f"image prompt {number}", prompt.weight
+    for number, guide in enumerate(job.guides, 1):
+        yield f"guide {number}", guide.weight
+
+
+def _windows(job: PictureJob) -> Iterator[tuple[str, Window]]:
+    for number, subject in enumerate(job.subjects, 1):
+        yield f"person {number} (image adapter)", subject.adapter_window
+        yield f"person {number} (IdentityNet)", subject.identity_net_window
+    for number, prompt in enumerate(job.image_prompts, 1):
+        yield f"image prompt {number}", prompt.window
+    for number, guide in enumerate(job.guides, 1):
+        yield f"guide {number}", guide.window
+
+
+def _canvas(canvas: Canvas | None) -> tuple[Mode, Pixels | None, Pixels | None]:
+    if canvas is None:
+        return Mode.TEXT, None, None
+    if not 0 < canvas.strength <= 1:
+        raise InvalidRequest(f"A strength of {canvas.strength} is out of range. Choose more than 0 (changes little) up to 1 (changes all).")
+    picture = images.to_rgb(canvas.picture)
+    if canvas.mask is None:
+        return Mode.IMAGE, picture, None
+    mask = images.to_mask(sized_like(canvas.mask, canvas.picture.extent, "The mask"))
+    return Mode.INPAINT, picture, mask
+
+
+def _extent(job: PictureJob, model: Model) -> Extent:
+    extent = job.extent or (job.canvas.picture.extent if job.canvas else model.extent)
+    if job.canvas and extent != job.canvas.picture.extent:
+        raise InvalidRequest("The picture asked for and the canvas differ in size. Leave the size out, or resize the canvas first.")
+    if not (extent.width >= 1 and extent.height >= 1):
+        raise InvalidRequest(f"A picture of {extent.width} x {extent.height} pixels has none. Ask for at least 1 x 1.")
+    if job.canvas is None and max(extent.width, extent.height) > LONGEST_SIDE:
+        raise InvalidRequest(f"{extent.width} x {extent.height} pixels are too many for one picture. Ask for {LONGEST_SIDE} a side at most.")
+    return extent
