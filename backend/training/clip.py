@@ -6,6 +6,7 @@ a bag of words and word pairs: it learns in seconds, and pairs are enough to tel
 """
 
 import argparse
+import itertools
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from .budget import Budget, learn
@@ -32,14 +33,24 @@ DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 def vision_config() -> CLIPVisionConfig:
     """64 patches of 16 pixels, four layers of width 192: 2 million parameters."""
     return CLIPVisionConfig(
-        hidden_size=192, intermediate_size=768, num_hidden_layers=4, num_attention_heads=6, image_size=SIDE, patch_size=16, projection_dim=PROJECTION
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        image_size=SIDE,
+        patch_size=16,
+        projection_dim=PROJECTION,
     )
 
 
 def processor() -> CLIPImageProcessorPil:
     """The image processor to this encoder; the PIL one, by name, so that an installed torchvision changes no embedding."""
     return CLIPImageProcessorPil(
-        size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_mean=list(MEAN), image_std=list(DEVIATION), do_convert_rgb=True
+        size={"shortest_edge": SIDE},
+        crop_size={"height": SIDE, "width": SIDE},
+        image_mean=list(MEAN),
+        image_std=list(DEVIATION),
+        do_convert_rgb=True,
     )
 
 
@@ -48,7 +59,7 @@ def terms(caption: str) -> list[str]:
     out: list[str] = []
     for phrase in caption.lower().split(","):
         words = re.findall(r"[\w-]+", phrase)
-        out += words + [f"{a} {b}" for a, b in zip(words, words[1:], strict=False)]
+        out += words + [f"{a} {b}" for a, b in itertools.pairwise(words)]
     return out
 
 
@@ -62,6 +73,7 @@ class BagOfTerms(nn.Module):
         self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, PROJECTION))
 
     def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
+        """All terms one after another, and where each caption's begin."""
         return self.out(self.norm(self.bag(indices, offsets)))
 
 
@@ -79,17 +91,17 @@ class Pair(nn.Module):
         """Normalised embeddings (N, PROJECTION); terms never seen in training are left out."""
         bags = [[self.index[term] for term in terms(line) if term in self.index] for line in lines]
         offsets = np.cumsum([0] + [len(bag) for bag in bags[:-1]])
-        return F.normalize(self.text(torch.tensor([place for bag in bags for place in bag]), torch.from_numpy(offsets)))
+        return functional.normalize(self.text(torch.tensor([place for bag in bags for place in bag]), torch.from_numpy(offsets)))
 
     def pictures(self, pixels: Tensor) -> Tensor:
         """Normalised embeddings (N, PROJECTION) of processed pictures (N, 3, SIDE, SIDE)."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.training):
             embeddings = self.vision(pixel_values=pixels).image_embeds
-        return F.normalize(embeddings.float())
+        return functional.normalize(embeddings.float())
 
 
 def to_input(pictures: NDArray[np.uint8]) -> Tensor:
-    """What `processor` makes of SIDE x SIDE pictures, uint8 (N, SIDE, SIDE, 3) to float32 (N, 3, SIDE, SIDE), without the detour over PIL."""
+    """What `processor` makes of pictures of its own size, without PIL: uint8 (N, 128, 128, 3) to float32 (N, 3, 128, 128)."""
     values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255.0
     mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
     return (values - mean) / deviation
@@ -101,10 +113,10 @@ def vocabulary_of(lines: list[str]) -> list[str]:
     return sorted(term for term, count in counts.items() if count >= 5)
 
 
-def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int, seed: int) -> Pair:
+def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, batch: int, seed: int) -> Pair:
     """Train on all but the last `held` persons; leaves image_encoder/, feature_extractor/ and the checkpoint in `folder`."""
     torch.manual_seed(seed)
-    rows, _ = people.split(held)
+    rows, _ = people.split(held, first)
     pair = Pair(vocabulary_of([people.descriptions[i] for i in rows])).train()
 
     def loss_of(step: int, progress: float) -> Tensor:
@@ -114,7 +126,7 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int
         said = pair.captions([people.descriptions[i] for i in chosen])
         logits = pair.log_scale.clamp(max=4.6052).exp() * seen @ said.T  # at most 100, as in the paper
         own = torch.arange(batch)
-        return (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+        return (functional.cross_entropy(logits, own) + functional.cross_entropy(logits.T, own)) / 2
 
     learn(pair, loss_of, budget, folder)
     # Saved in half precision like the rest of the built-in model; what is measured and embedded afterwards is what was saved.
@@ -124,7 +136,7 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int
     return pair.eval()
 
 
-def load(folder: Path) -> Any:
+def load(folder: Path) -> CLIPVisionModelWithProjection:
     """The saved image encoder of a folder in float32, ready to embed with."""
     return CLIPVisionModelWithProjection.from_pretrained(folder / "image_encoder", dtype=torch.float32).eval()
 
@@ -132,9 +144,11 @@ def load(folder: Path) -> Any:
 @torch.no_grad()
 def embed_dataset(run: Path, dataset: Path, batch: int = 128) -> Path:
     """Write `dataset`/image_embeds.npy, float32 (N, PROJECTION) as the encoder gives them, not normalised."""
-    people, encoder = People(dataset), load(run)
-    pictures = people.pictures
-    parts = [encoder(pixel_values=to_input(np.asarray(pictures[i : i + batch]))).image_embeds.numpy() for i in range(0, len(pictures), batch)]
+    pictures, encoder = People(dataset).pictures, load(run)
+    parts: list[NDArray[np.float32]] = []
+    for begin in range(0, len(pictures), batch):
+        pixels = to_input(np.array(pictures[begin : begin + batch]))
+        parts.append(encoder(pixel_values=pixels).image_embeds.numpy())
     path = dataset / "image_embeds.npy"
     np.save(path, np.concatenate(parts).astype(np.float32))
     return path
@@ -160,6 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="time to train, all sittings together (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
     parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--embed", type=Path, metavar="DATASET", help="only write DATASET/image_embeds.npy with the finished encoder")
@@ -171,6 +186,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"wrote {embed_dataset(args.out, args.embed)}")
         return
     people = People(args.data)
-    pair = train(people, args.out, Budget(args.minutes, args.steps, peak=1.5e-3, decay=5e-2), held=args.held, batch=args.batch, seed=args.seed)
-    _, rows = people.split(args.held)
+    budget = Budget(args.minutes, args.steps, peak=1.5e-3, decay=5e-2)
+    pair = train(people, args.out, budget, held=args.held, first=args.persons, batch=args.batch, seed=args.seed)
+    _, rows = people.split(args.held, args.persons)
     print(f"own caption found among 256: {100 * figures(pair, people, rows):.1f} %")

@@ -21,7 +21,7 @@ _BIT = {"black": 0.2, "flat": 0.5, "slope": 0.7, "clouds": 0.85}
 
 @dataclass(frozen=True)
 class Canvas:
-    """A picture (H, W, 3) with the faces in it: boxes (F, 4), keypoints (F, 5, 2), and ignored (F,): too much cut off to demand or to forbid."""
+    """A picture (H, W, 3) and its faces: boxes (F, 4), keypoints (F, 5, 2), and ignored (F,): too much cut off to demand or to forbid."""
 
     picture: Picture
     boxes: F32

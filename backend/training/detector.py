@@ -13,9 +13,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .budget import Budget, learn
 from .composites import Canvas, compose
@@ -53,15 +53,18 @@ class Detector(nn.Module):
         nn.init.constant_(self.score.bias, -3.5)  # faces are rare: without this the first steps only learn silence
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Logits [(N, K, 1)], distances [(N, K, 4)], offsets [(N, K, 10)] for strides 8, 16, 32; K = H/s * W/s * 2, rows before columns before anchors."""
+        """Logits [(N, K, 1)], distances [(N, K, 4)] and offsets [(N, K, 10)] for strides 8, 16, 32.
+
+        K = H / stride * W / stride * 2, rows before columns before anchors.
+        """
         levels: list[Tensor] = []
         x = self.stem(x)
         for stage in self.stages:
             x = stage(x)
             levels.append(x)
         merged = [side(level) for side, level in zip(self.sides, levels, strict=True)]
-        merged[1] = merged[1] + F.interpolate(merged[2], scale_factor=2.0, mode="nearest")
-        merged[0] = merged[0] + F.interpolate(merged[1], scale_factor=2.0, mode="nearest")
+        merged[1] = merged[1] + functional.interpolate(merged[2], scale_factor=2.0, mode="nearest")
+        merged[0] = merged[0] + functional.interpolate(merged[1], scale_factor=2.0, mode="nearest")
         heads = [self.head(level) for level in merged]
         scores = [_rows(self.score(h), 1) for h in heads]
         boxes = [_rows(self.box(h), 4) for h in heads]
@@ -80,6 +83,7 @@ class Exported(nn.Module):
         self.detector = detector
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Scores, boxes and keypoints, each for strides 8, 16, 32: (K, 1), (K, 4), (K, 10)."""
         scores, boxes, points = self.detector(x)
         flat = [torch.sigmoid(s).reshape(-1, 1) for s in scores]
         return (*flat, *(b.reshape(-1, 4) for b in boxes), *(p.reshape(-1, 10) for p in points))
@@ -108,7 +112,7 @@ def anchors(side: int) -> tuple[F32, F32, F32]:
 
 
 def assign(canvas: Canvas) -> Targets:
-    """Give every anchor its face: of about its size (within REACH) and with its middle within one stride; the surroundings are not asked."""
+    """Give every anchor its face: of about its size (within REACH), its middle within one stride; the surroundings are not asked."""
     centres, strides, sizes = anchors(canvas.picture.shape[0])
     count = len(centres)
     label, box, points = np.zeros(count, np.float32), np.zeros((count, 4), np.float32), np.zeros((count, 10), np.float32)
@@ -131,9 +135,10 @@ def assign(canvas: Canvas) -> Targets:
 
 
 def loss_of(detector: Detector, canvases: list[Canvas]) -> Tensor:
-    """Focal loss (Lin et al. 2017) on the scores, distance-IoU (Zheng et al. 2020) and L1 on boxes, L1 on keypoints relative to the face's size."""
+    """Focal loss (Lin et al. 2017) on scores, distance-IoU (Zheng et al. 2020) and L1 on boxes, L1 on keypoints, in face heights."""
     targets = [assign(canvas) for canvas in canvases]
-    label, box, points, size = (torch.from_numpy(np.stack([getattr(t, name) for t in targets])) for name in ("label", "box", "points", "size"))
+    stacked = [np.stack(parts) for parts in zip(*((t.label, t.box, t.points, t.size) for t in targets), strict=True)]
+    label, box, points, size = (torch.from_numpy(array) for array in stacked)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = detector(to_input(np.stack([canvas.picture for canvas in canvases])))
     scores, boxes, offsets = (torch.cat(part, 1).float() for part in predicted)
@@ -141,11 +146,11 @@ def loss_of(detector: Detector, canvases: list[Canvas]) -> Tensor:
     count = max(int(face.sum()), 1)
     logits, truth = scores[..., 0][asked], label[asked]
     away = torch.where(truth > 0, 1 - torch.sigmoid(logits), torch.sigmoid(logits))
-    loss = (away.square() * F.binary_cross_entropy_with_logits(logits, truth, reduction="none")).sum() / count
+    loss = (away.square() * functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")).sum() / count
     if face.any():
         scale = size[face][:, None]
         loss = loss + (1 - _distance_iou(boxes[face], box[face])).mean() + 2 * ((boxes[face] - box[face]).abs() / scale).mean()
-        loss = loss + 12 * F.smooth_l1_loss(offsets[face] / scale, points[face] / scale, beta=0.02)
+        loss = loss + 12 * functional.smooth_l1_loss(offsets[face] / scale, points[face] / scale, beta=0.02)
     return loss
 
 
@@ -166,10 +171,10 @@ def to_input(pictures: NDArray[np.uint8]) -> Tensor:
     return ((values - 127.5) / 128.0).contiguous(memory_format=torch.channels_last)
 
 
-def train(people: People, folder: Path, budget: Budget, *, held: int, pixels: int, seed: int) -> Detector:
+def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, pixels: int, seed: int) -> Detector:
     """Train on composites of all but the last `held` persons, `pixels` a batch; leaves detector.pt and the checkpoint in `folder`."""
     torch.manual_seed(seed)
-    rows, _ = people.split(held)
+    rows, _ = people.split(held, first)
     detector = Detector().to(memory_format=torch.channels_last).train()
 
     def step_loss(step: int, progress: float) -> Tensor:
@@ -205,7 +210,7 @@ def export(detector: Detector, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Figures:
-    """At one detector size: found faces, false ones a canvas, mean keypoint error as a share of the face's height, silence on faceless canvases."""
+    """At one detector size: share of faces found, false ones a canvas, mean keypoint error as a share of the face's height."""
 
     side: int
     recall: float
@@ -213,7 +218,8 @@ class Figures:
     error: float
 
     def __str__(self) -> str:
-        return f"size {self.side}: recall {100 * self.recall:.1f} %, false {self.false:.3f} a canvas, keypoints {100 * self.error:.1f} % of the face"
+        found = f"recall {100 * self.recall:.1f} %, false {self.false:.3f} a canvas"
+        return f"size {self.side}: {found}, keypoints {100 * self.error:.1f} % of the face"
 
 
 def figures(path: Path, people: People, rows: NDArray[np.int64], side: int, count: int) -> Figures:
@@ -247,7 +253,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, weights, det.onnx")
     parser.add_argument("--minutes", type=float, default=6.0, help="time to train, all sittings together (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
-    parser.add_argument("--pixels", type=int, default=16 * 160 * 160, help="pixels of a batch, all canvases together (default: %(default)s)")
+    parser.add_argument("--pixels", type=int, default=16 * 160 * 160, help="pixels of a batch (default: %(default)s)")
+    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
     parser.add_argument("--held", type=int, default=100, help="persons kept back for the measurement (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=150, help="canvases of each size to measure on (default: %(default)s)")
@@ -256,8 +263,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, export and measure."""
     people = People(args.data)
-    detector = train(people, args.out, Budget(args.minutes, args.steps, peak=3e-3), held=args.held, pixels=args.pixels, seed=args.seed)
+    detector = train(
+        people,
+        args.out,
+        Budget(args.minutes, args.steps, peak=3e-3),
+        held=args.held,
+        first=args.persons,
+        pixels=args.pixels,
+        seed=args.seed,
+    )
     export(detector, args.out / "det.onnx")
-    _, rows = people.split(args.held)
+    _, rows = people.split(args.held, args.persons)
     for side in (128, 160, 256, 320):
         print(figures(args.out / "det.onnx", people, rows, side, args.count))

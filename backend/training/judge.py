@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from protocol.errors import ModelError
 
@@ -57,6 +57,7 @@ class JudgeNet(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(160, len(values)) for name, values in heads.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """One row of logits per picture and head."""
         features = self.body(x)
         return {name: head(features) for name, head in self.heads.items()}
 
@@ -77,10 +78,14 @@ class Judge:
         """
         for name in ("judge.json", "model.safetensors"):
             if not (folder / name).is_file():
-                raise ModelError(f"The attribute judge in {folder} has no {name}, so pictures cannot be judged. Train one with 'python -m backend.training judge'.")
+                raise ModelError(
+                    f"The attribute judge in {folder} has no {name}, so pictures cannot be judged. "
+                    "Train one with 'python -m backend.training judge'."
+                )
         heads: Heads = json.loads((folder / "judge.json").read_text(encoding="utf-8"))["heads"]
         net = JudgeNet(heads)
-        net.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in load_file(folder / "model.safetensors").items()})
+        stored = load_file(folder / "model.safetensors")
+        net.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in stored.items()})
         return cls(heads, net.eval())
 
     def save(self, folder: Path) -> None:
@@ -91,7 +96,11 @@ class Judge:
         (folder / "judge.json").write_text(json.dumps({"size": SIDE, "heads": self.heads}, indent=1) + "\n", encoding="utf-8")
 
     def judge(self, picture: Picture) -> dict[str, str]:
-        """What a picture uint8 (H, W, 3) RGB shows, in the words of `world.attributes`: hat ("red cap" or "none"), glasses, background, expression."""
+        """What a picture uint8 (H, W, 3) RGB shows, in the words of `world.attributes`.
+
+        Returns:
+            hat ("red cap" or "none"), glasses, background, expression.
+        """
         return self.judge_all([picture])[0]
 
     @torch.no_grad()
@@ -134,10 +143,10 @@ def to_input(pictures: NDArray[np.uint8]) -> Tensor:
     return values.contiguous(memory_format=torch.channels_last)
 
 
-def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int, seed: int) -> Judge:
+def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, batch: int, seed: int) -> Judge:
     """Train on all but the last `held` persons; leaves the judge and the checkpoint in `folder`."""
     torch.manual_seed(seed)
-    rows, _ = people.split(held)
+    rows, _ = people.split(held, first)
     known = [parted(people.attributes[i]) for i in rows]
     heads: Heads = {name: sorted({row[name] for row in known}) for name in known[0]}
     labels = {name: np.array([values.index(row[name]) for row in known]) for name, values in heads.items()}
@@ -148,7 +157,7 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, batch: int
         chosen = rng.integers(0, len(rows), batch)
         with torch.autocast("cpu", torch.bfloat16):
             logits = judge.net(to_input(np.stack([roughen(people.pictures[rows[i]], rng) for i in chosen])))
-        losses = [F.cross_entropy(logits[name].float(), torch.from_numpy(labels[name][chosen])) for name in heads]
+        losses = [functional.cross_entropy(logits[name].float(), torch.from_numpy(labels[name][chosen])) for name in heads]
         return torch.stack(losses).sum()
 
     learn(judge.net, loss_of, budget, folder)
@@ -177,6 +186,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, default=5.0, help="time to train, all sittings together (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
     parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -184,8 +194,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, save and measure."""
     people = People(args.data)
-    judge = train(people, args.out, Budget(args.minutes, args.steps), held=args.held, batch=args.batch, seed=args.seed)
-    _, rows = people.split(args.held)
+    judge = train(people, args.out, Budget(args.minutes, args.steps), held=args.held, first=args.persons, batch=args.batch, seed=args.seed)
+    _, rows = people.split(args.held, args.persons)
     for rough in (False, True):
         told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in figures(judge, people, rows, rough=rough).items())
         print(f"{'roughened' if rough else 'as drawn'}: {told}")

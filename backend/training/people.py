@@ -26,13 +26,13 @@ class People:
     def _array(self, name: str) -> NDArray[Any]:
         path = self.folder / f"{name}.npy"
         if not path.is_file():
-            raise InvalidRequest(f"The folder {self.folder} has no {path.name}, so nothing can be learned from it. Make it with 'python -m backend.training data'.")
+            raise InvalidRequest(_missing(self.folder, path.name))
         return np.load(path, mmap_mode="r")
 
     def _lines(self, name: str) -> list[str]:
         path = self.folder / name
         if not path.is_file():
-            raise InvalidRequest(f"The folder {self.folder} has no {name}, which this training reads. Make the folder anew with 'python -m backend.training data'.")
+            raise InvalidRequest(_missing(self.folder, name))
         return path.read_text(encoding="utf-8").splitlines()
 
     @cached_property
@@ -72,12 +72,19 @@ class People:
         return [{str(key): _word(value) for key, value in row.items()} for row in rows]
 
     def split(self, held: int, first: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Indices to train on and indices of the last `held` persons, whom training never sees; only the `first` persons count, if given."""
+        """Indices to train on, and indices of the last `held` persons, whom training never sees; of the `first` persons only, if given."""
         known = np.unique(self.persons)[:first]
         if len(known) <= held:
-            raise InvalidRequest(f"The folder {self.folder} has {len(known)} persons, too few to keep {held} of them back for the measurement. Ask for fewer with --held.")
+            raise InvalidRequest(
+                f"The folder {self.folder} has {len(known)} persons, too few to keep {held} of them back for the measurement. "
+                "Ask for fewer with --held."
+            )
         learned, kept = np.split(known, [len(known) - held])
         return np.flatnonzero(np.isin(self.persons, learned)), np.flatnonzero(np.isin(self.persons, kept))
+
+
+def _missing(folder: Path, name: str) -> str:
+    return f"The folder {folder} has no {name}, so nothing can be learned from it. Make it anew with 'python -m backend.training data'."
 
 
 def _word(value: object) -> str:
