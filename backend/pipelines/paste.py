@@ -26,8 +26,11 @@ CONTEXT = 0.5
 LONGEST = 2.0
 """Crops are at most twice as long as wide: models paint narrow strips badly."""
 
-_FULL_SIZE = 0.7
-"""From this part of the model's size on, the frame is enlarged to it: some more context, and nothing has to be resized."""
+_NEARLY = (0.7, 1.25)
+"""A frame whose sides are within these factors of the model's size gets just that size: some more or less context, and nothing resized."""
+
+_FILLED = 0.8
+"""… unless the mask alone fills more than this part of it."""
 
 
 def plan_crop(mask: Pixels, sizes: Sequence[Extent], *, context: float = CONTEXT, longest: float = LONGEST) -> Frame:
@@ -43,7 +46,7 @@ def plan_crop(mask: Pixels, sizes: Sequence[Extent], *, context: float = CONTEXT
     work = nearest_size(wanted, sizes, longest)
     shown = Extent(min(max(wanted.width, work.width // 2), width), min(max(wanted.height, work.height // 2), height))
     size = _in_proportion(shown, work)
-    if _FULL_SIZE * work.width <= size.width <= work.width:
+    if _suits(work, size, box, Extent(width, height)):
         size = work
     x = _place(box.x + box.width / 2, size.width, width)
     y = _place(box.y + box.height / 2, size.height, height)
@@ -52,8 +55,9 @@ def plan_crop(mask: Pixels, sizes: Sequence[Extent], *, context: float = CONTEXT
 
 def take_mask(mask: Pixels, frame: Frame) -> Pixels:
     """What the model is told to repaint: (height, width) -> the drawn size, 255 wherever anything of the mask falls, else 0."""
-    touched = frame.cut_and_scale(np.where(mask > 0, np.uint8(255), np.uint8(0)))
-    return np.where(touched > 0, np.uint8(255), np.uint8(0))
+    touched = Frame(frame.bounds, frame.bounds.extent).cut_and_scale(mask) > 0
+    covered = _any_within(_any_within(touched, frame.extent.height).T, frame.extent.width).T
+    return np.where(covered, np.uint8(255), np.uint8(0))
 
 
 def put_back(picture: Pixels, frame: Frame, drawn: Pixels, mask: Pixels, feather: int = 0) -> Pixels:
@@ -102,9 +106,11 @@ def default_feather(mask: Pixels) -> int:
 
 def grow_mask(mask: Pixels, pixels: int) -> Pixels:
     """The mask (height, width), enlarged by some canvas pixels in every direction, corners included; for callers who ask for it."""
+    box, result = mask_bounds(mask), mask.copy()
+    part = (slice(max(box.y - pixels, 0), box.bottom + pixels), slice(max(box.x - pixels, 0), box.right + pixels))
     for _ in range(pixels):
-        mask = _neighbourhood(mask, np.maximum)
-    return mask
+        result[part] = _neighbourhood(result[part], np.maximum)
+    return result
 
 
 def fade(mask: Pixels, feather: int) -> Floats:
@@ -140,12 +146,27 @@ def _depth(mask: Pixels, most: int) -> int:
 
 def _neighbourhood(values: Pixels, of_two: np.ufunc) -> Pixels:
     """Minimum or maximum over 3 x 3 pixels; beyond the border the border is repeated."""
-    for axis in (0, 1):
-        padded = np.pad(values, [(1, 1) if one == axis else (0, 0) for one in (0, 1)], mode="edge")
-        length = values.shape[axis]
-        first, middle, last = (padded.take(range(start, start + length), axis=axis) for start in (0, 1, 2))
-        values = of_two(of_two(first, middle), last)
+    for _ in range(2):
+        padded = np.pad(values, ((1, 1), (0, 0)), mode="edge")
+        values = of_two(of_two(padded[:-2], padded[1:-1]), padded[2:]).T
     return values
+
+
+def _any_within(touched: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """(rows, columns) -> (count, columns): whether any of the rows that each new one overlaps is set; no row gets lost, however small."""
+    rows = len(touched)
+    new = np.arange(count)
+    borders = np.stack([new * rows // count, -(-(new + 1) * rows // count)], axis=1).ravel()
+    closed = np.concatenate([touched, np.zeros_like(touched[:1])])
+    return np.logical_or.reduceat(closed, borders, axis=0)[::2]
+
+
+def _suits(work: Extent, size: Extent, box: Bounds, canvas: Extent) -> bool:
+    """Whether a frame can have the model's own size instead of `size`: nearly equal, on the canvas, with room around the mask."""
+    low, high = _NEARLY
+    fits = work.width <= canvas.width and work.height <= canvas.height
+    roomy = box.width <= _FILLED * work.width and box.height <= _FILLED * work.height
+    return fits and roomy and low <= size.width / work.width <= high
 
 
 def _in_proportion(shown: Extent, work: Extent) -> Extent:
