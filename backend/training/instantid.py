@@ -1,0 +1,179 @@
+"""InstantID on a frozen base: IdentityNet and the image adapter, trained together (Wang et al. 2024, https://arxiv.org/abs/2401.07519).
+
+The image adapter turns a raw face embedding (512) into 16 tokens for own keys and values in every cross attention. IdentityNet is a
+ControlNet that begins as the UNet's encoder, sees five drawn keypoints, and attends to the 16 tokens instead of the text. The reference
+is another picture of the same person half of the time, and sometimes the mean of several: the identity must not carry the pose.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import ControlNetModel
+from diffusers.models.embeddings import IPAdapterPlusImageProjection
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from protocol.errors import InvalidRequest
+from protocol.geometry import Extent
+
+from ..keypoints import draw_keypoints
+from . import loop
+from .adapters import Base, Drops, Floats, Noiser, Prompting, Shown, attach, draw_drops, load_base, mean_embedding, sample
+from .crops import crop
+from .export import official_adapter, write_adapter
+from .people import People
+from .sheets import to_bytes, write_sheet
+
+TOKENS = 16
+SHEET_TEXTS = (
+    "portrait of a smiling person, red sweater, blue background",
+    "portrait of a neutral person, blue shirt, glasses, grey background",
+    "portrait of a laughing person, white shirt, yellow straw hat, in the hills",
+    "portrait of a sad person, green jacket, black top hat, at night",
+    "",
+    "portrait of a surprised person, purple sweater, red cap, at the sea",
+    "portrait of a neutral person, black jacket, sunglasses, green background",
+)
+
+
+class Trained(nn.Module):
+    """The projection, the keys and values, and IdentityNet."""
+
+    def __init__(self, projection: IPAdapterPlusImageProjection, processors: nn.ModuleList, identitynet: ControlNetModel) -> None:
+        super().__init__()
+        self.projection, self.processors, self.identitynet = projection, processors, identitynet
+
+
+def new_resampler(width: int) -> IPAdapterPlusImageProjection:
+    """InstantID's resampler, of dimension 256 and 4 heads instead of 1280 and 20."""
+    return IPAdapterPlusImageProjection(embed_dims=512, output_dims=width, hidden_dims=256, depth=4, dim_head=64, heads=4, num_queries=TOKENS)
+
+
+def new_identitynet(base: Base) -> ControlNetModel:
+    """A ControlNet that begins as the base's encoder; its picture shrinks by the autoencoder's factor."""
+    levels = len(base.vae.config.block_out_channels)
+    net = ControlNetModel.from_unet(base.parts.unet, conditioning_embedding_out_channels=(16, 32, 64, 128)[:levels])
+    return net.to(loop.device(), memory_format=torch.channels_last).requires_grad_(True).train()
+
+
+def keypoint_pictures(keypoints: Floats, size: int) -> Tensor:
+    """Keypoints (n, 5, 2) in pixels, drawn as IdentityNet reads them: (n, 3, size, size) in 0 … 1."""
+    drawn = np.stack([draw_keypoints(points, Extent(size, size)) for points in keypoints])
+    return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
+
+
+class InstantIdTask:
+    """Trains image adapter and IdentityNet together on a data set with keypoints and embeddings."""
+
+    def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16, recogniser: Path | None = None) -> None:
+        self.device, self.people, self.base, self.batch, self.held = loop.device(), people, base, batch, held
+        self.embeddings, self.recogniser = embeddings, recogniser
+        self.shown, self.noiser = Shown(people, held), Noiser(base)
+        net = new_identitynet(base)
+        loop.use_fast_attention(net)
+        self.trained = Trained(new_resampler(base.width), attach(base.parts.unet, TOKENS), net).to(self.device)
+
+    def reference(self, row: int, rng: np.random.Generator) -> Floats:
+        """A face embedding (512,) for picture `row`: its own, another picture's, or the mean of all others."""
+        u = rng.random()
+        if u < 0.4:
+            return self.embeddings[row]
+        others = self.shown.others(row)
+        if u < 0.85:
+            return self.embeddings[rng.choice(others)]
+        return mean_embedding(self.embeddings[others])
+
+    def _conditions(self, rows: NDArray[np.int64], drops: Drops, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=draw)))
+        faces = torch.from_numpy(np.stack([self.reference(int(row), rng) for row in rows])) * (~drops.image)[:, None]
+        # A detector's keypoints are a little off; the drawing must not promise more than it can hold.
+        keypoints = self.people.keypoints[rows] + rng.normal(0, 0.4, (len(rows), 5, 2)).astype(np.float32)
+        controls = keypoint_pictures(keypoints, self.base.size) * (~drops.control)[:, None, None, None]
+        return faces.to(self.device), controls.to(self.device, memory_format=torch.channels_last)
+
+    def loss(self, step: int, draw: torch.Generator) -> Tensor:
+        """Mean squared error of the noise predicted from text, face and keypoints."""
+        rows = torch.randint(self.shown.train_rows, (self.batch,), generator=draw).sort().values.numpy()
+        drops = draw_drops(self.batch, draw)
+        faces, controls = self._conditions(rows, drops, draw)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            batch = self.noiser.batch(rows, drops.text, draw)
+            tokens = self.trained.projection(faces[:, None])
+            down, middle = self.trained.identitynet(batch.noisy, batch.t, tokens, controls, added_cond_kwargs=batch.added, return_dict=False)
+            guess = self.base.parts.unet(
+                batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False,
+                down_block_additional_residuals=down, mid_block_additional_residual=middle,
+            )[0]  # fmt: skip
+        return functional.mse_loss(guess.float(), batch.noise)
+
+    def _sheet_rows(self, persons: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Reference pictures (persons,) of kept-back persons, and pictures (persons, texts) whose keypoints are followed."""
+        begins = self.shown.begins[len(self.shown.begins) - self.held :][:persons]
+        poses = (begins[:, None] + 37 * (1 + np.arange(len(SHEET_TEXTS)))) % self.shown.train_rows
+        return begins, poses
+
+    def sheet(self, path: Path) -> None:
+        """Kept-back persons (left) in new poses under the sheet's texts; prints the mean cosine to the reference."""
+        self.trained.eval()
+        references, poses = self._sheet_rows(6)
+        columns = poses.shape[1]
+        faces = torch.from_numpy(self.embeddings[np.repeat(references, columns)]).to(self.device)
+        keypoints = np.asarray(self.people.keypoints)[poses.ravel()]
+        prompting = Prompting(
+            list(SHEET_TEXTS) * len(references), self.trained.projection(faces[:, None]), self.trained.projection(torch.zeros_like(faces)[:, None]),
+            self.trained.identitynet, keypoint_pictures(keypoints, self.base.size).to(self.device),
+        )  # fmt: skip
+        made = to_bytes(sample(self.base, prompting))
+        rows = [[np.asarray(self.people.pictures[r]), *made[i * columns : (i + 1) * columns]] for i, r in enumerate(references)]
+        write_sheet(path, rows)
+        if self.recogniser is not None:
+            print(f"\nmean cosine to the reference {self._likeness(made, keypoints, faces.cpu()):.3f}", flush=True)
+        self.trained.train()
+
+    def _likeness(self, made: NDArray[np.uint8], keypoints: Floats, faces: Tensor) -> float:
+        from .recogniser import load, to_input
+
+        crops = np.stack([crop(picture, points) for picture, points in zip(made, keypoints, strict=True)])
+        found = load(self.recogniser)(to_input(crops)) if self.recogniser is not None else faces
+        return float(functional.cosine_similarity(found, faces).mean())
+
+    def export(self, folder: Path) -> None:
+        """Write `folder`/instantid.safetensors and .bin and `folder`/identitynet."""
+        write_adapter(official_adapter(self.base.parts.unet, self.trained.projection), folder / "instantid")
+        self.trained.identitynet.save_pretrained(folder / "identitynet")
+        ControlNetModel.from_pretrained(folder / "identitynet", torch_dtype=torch.float16).save_pretrained(folder / "identitynet")
+
+
+def read_embeddings(path: Path, n: int) -> Floats:
+    """Embeddings (N, d) of a data set's N pictures.
+
+    Raises:
+        InvalidRequest: the file is missing, or belongs to another data set.
+    """
+    if not path.is_file():
+        raise InvalidRequest(f"There is no {path}. Make it with '--embed' of the part that trains its encoder (recogniser or clip).")
+    embeddings = np.load(path)
+    if len(embeddings) != n:
+        raise InvalidRequest(f"{path} has {len(embeddings)} rows, but the data set has {n} pictures. Make it anew from this data set.")
+    return embeddings.astype(np.float32)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m backend.training instantid`."""
+    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons with embeddings.npy (from 'recogniser --embed')")
+    parser.add_argument("--base", type=Path, required=True, help="folder of the finished base's training")
+    parser.add_argument("--recogniser", type=Path, help="folder of the recogniser's training, to print the likeness with every sheet")
+    loop.add_budget(parser, minutes=35, peak=6e-4, batch=16)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train; leaves `out`/instantid.safetensors, `out`/instantid.bin, `out`/identitynet and `out`/sheet.png."""
+    torch.manual_seed(args.seed)
+    people = People(args.data)
+    embeddings = read_embeddings(args.data / "embeddings.npy", len(people.pictures))
+    task = InstantIdTask(people, load_base(args.base, people.pictures.shape[1]), embeddings, batch=args.batch, recogniser=args.recogniser)
+    sitting = loop.train(task, loop.settings_from(args))
+    print(f"{sitting.step} steps, wrote {args.out / 'instantid.safetensors'} and {args.out / 'identitynet'}")
