@@ -143,7 +143,7 @@ def _parse(path: Path, text: bytes) -> Connection:
                 version=(version.major, version.minor),
             )
         )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise NotRunning(f"The connection file {path} is damaged. Delete it, then start the backend again.") from error
 
 

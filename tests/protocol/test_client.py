@@ -194,7 +194,7 @@ def test_an_event_that_was_lost_is_found_by_the_heartbeat(client: Client, backen
     assert events[-1].stage is Stage.DONE
 
 
-def test_a_job_that_the_backend_has_never_heard_of_fails_and_does_not_wait_for_ever(client: Client, backend: FakeBackend, clock: Clock) -> None:
+def test_a_job_that_the_backend_never_heard_of_fails_and_does_not_wait_for_ever(client: Client, backend: FakeBackend, clock: Clock) -> None:
     def answer(request: Request):
         match request:
             case Submit():

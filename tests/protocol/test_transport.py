@@ -186,7 +186,12 @@ def test_plain_passwords_are_not_heard(door: Door) -> None:
 
 @pytest.mark.parametrize(
     "noise",
-    [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200, random.Random(3).randbytes(1_000_000), b"\xff" * 64],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 200,
+        random.Random(3).randbytes(1_000_000),
+        b"\xff" * 64,
+    ],
     ids=["http", "tls", "random", "ones"],
 )
 def test_noise_on_the_port_is_not_heard_and_the_next_client_is_served(door: Door, noise: bytes) -> None:

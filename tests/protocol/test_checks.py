@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from protocol.checks import check_job
+from protocol.errors import InvalidRequest
+from protocol.geometry import Extent, Point
+from protocol.jobs import BlendCharacters, Canvas, Character, Guide, GuideKind, ImagePrompt, Lends, PictureJob, Share, Subject, Window
+from protocol.planes import Layout, Plane
+
+
+def plane(layout: Layout, width: int = 8, height: int = 4) -> Plane:
+    return Plane(layout, Extent(width, height), bytes(width * height * layout.channels))
+
+
+ANNA = Character("Anna")
+MASK, RGBA, RGB = plane(Layout.A8), plane(Layout.RGBA8), plane(Layout.RGB8)
+POINTS = (Point(1.0, 1.0),) * 5
+GOOD = {
+    "a prompt": PictureJob("x"),
+    "image to image at another size": PictureJob(canvas=Canvas(RGBA), extent=Extent(16, 8)),
+    "inpaint": PictureJob(canvas=Canvas(RGBA, MASK), extent=Extent(8, 4)),
+    "everything together": PictureJob(
+        "x",
+        canvas=Canvas(RGBA, MASK),
+        subjects=(Subject(ANNA, region=MASK), Subject(ANNA)),
+        image_prompts=(ImagePrompt(RGB, lends=Lends.STYLE, region=MASK),),
+        guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS), Guide(GuideKind.DEPTH, RGB)),
+    ),
+    "a blend": BlendCharacters("x", (Share("a", 0.0), Share("b"))),
+}
+BAD = {
+    "The canvas is a mask": PictureJob(canvas=Canvas(MASK)),
+    "masks are A8": PictureJob(canvas=Canvas(RGBA, RGB)),
+    "the picture 8 x 4": PictureJob(canvas=Canvas(RGBA, plane(Layout.A8, 4, 8))),
+    "has the canvas's size": PictureJob(canvas=Canvas(RGBA, MASK), extent=Extent(16, 8)),
+    "region of subject 2": PictureJob(subjects=(Subject(ANNA), Subject(ANNA, region=MASK)), extent=Extent(64, 64)),
+    "region of image prompt 1": PictureJob(image_prompts=(ImagePrompt(RGB, region=RGB),)),
+    "Image prompt 1 is a mask": PictureJob(image_prompts=(ImagePrompt(MASK),)),
+    "subject 1's IdentityNet ends": PictureJob(subjects=(Subject(ANNA, identity_net_window=Window(0.5, 0.5)),)),
+    "guide 1 ends": PictureJob(guides=(Guide(GuideKind.DEPTH, RGB, window=Window(0.9, 0.1)),)),
+    "face has five": PictureJob(guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS[:4]),)),
+    "guide of their own": PictureJob(guides=(Guide(GuideKind.DEPTH, RGB, POINTS),)),
+    "one of the two": PictureJob(guides=(Guide(GuideKind.KEYPOINTS),)),
+    "weight above 0": BlendCharacters("x", (Share("a", 0.0),)),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_parts_that_fit_each_other_are_taken(name: str) -> None:
+    check_job(GOOD[name])
+
+
+@pytest.mark.parametrize("words", BAD)
+def test_parts_that_do_not_fit_are_refused_with_the_reason(words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        check_job(BAD[words])
