@@ -79,7 +79,9 @@ def draw(who: Person, view: Shot, size: int = 128, style: str = "soft") -> Drawi
     keypoints = head.keypoints() / 2
     outline = head.project(face_outline(who)) / 2
     box = np.concatenate([outline.min(0), outline.max(0)]).astype(np.float32)
-    return Drawing(_finish(sheet, view, size), caption(view), keypoints, box, _depth(sheet, body, face, hat, head, size), _skeleton(head, keypoints))
+    return Drawing(
+        _finish(sheet, view, size), caption(view), keypoints, box, _depth(sheet, body, face, hat, head, size), _skeleton(head, keypoints)
+    )
 
 
 def _draw_face(sheet: Sheet, head: Head, skin: Colour) -> NDArray[np.uint8]:
@@ -104,7 +106,9 @@ def _finish(sheet: Sheet, view: Shot, size: int) -> NDArray[np.uint8]:
     return np.clip(small * tint + 0.5, 0, 255).astype(np.uint8)
 
 
-def _depth(sheet: Sheet, body: NDArray[np.uint8], face: NDArray[np.uint8], hat: NDArray[np.uint8] | None, head: Head, size: int) -> NDArray[np.uint8]:
+def _depth(
+    sheet: Sheet, body: NDArray[np.uint8], face: NDArray[np.uint8], hat: NDArray[np.uint8] | None, head: Head, size: int
+) -> NDArray[np.uint8]:
     """A relief: the body's plane, the head's ellipsoid before it, the hat as far as the head's middle."""
     side = sheet.side
     yy, xx = np.mgrid[0:side, 0:side].astype(np.float32)
@@ -125,7 +129,11 @@ def _skeleton(head: Head, keypoints: F32) -> F32:
     points: dict[int, Sequence[float]] = {0: keypoints[2], 14: keypoints[0], 15: keypoints[1]}
     neck = head.neck() / 2
     unit = head.unit / 2
-    points |= {1: (neck[0], neck[1] + 0.55 * unit), 2: (neck[0] - 1.25 * unit, neck[1] + 0.85 * unit), 5: (neck[0] + 1.25 * unit, neck[1] + 0.85 * unit)}
+    points |= {
+        1: (neck[0], neck[1] + 0.55 * unit),
+        2: (neck[0] - 1.25 * unit, neck[1] + 0.85 * unit),
+        5: (neck[0] + 1.25 * unit, neck[1] + 0.85 * unit),
+    }
     ears = head.project(np.array([[-head.who.width, 0.05, -0.02], [head.who.width, 0.05, -0.02]], np.float32)) / 2
     points |= {16: ears[0], 17: ears[1]}
     for index, place in points.items():

@@ -58,7 +58,9 @@ def draw_body(sheet: Sheet, head: Head, skin: Colour) -> Mask:
     width = 0.36 * unit * (0.7 + 0.3 * head.who.width / 0.76)
     base = np.array([(neck[0] + view.x * side) / 2, neck[1] + 0.55 * unit], np.float32)
     top = head.project(np.array([[-0.36, 0.5, -0.1], [0.36, 0.5, -0.1]], np.float32))
-    column = np.array([top[0], top[1], [base[0] + width * 1.15, base[1] + 0.3 * unit], [base[0] - width * 1.15, base[1] + 0.3 * unit]], np.float32)
+    column = np.array(
+        [top[0], top[1], [base[0] + width * 1.15, base[1] + 0.3 * unit], [base[0] - width * 1.15, base[1] + 0.3 * unit]], np.float32
+    )
     body = sheet.fill(column, scaled(skin, 0.86), shade=0.1)
     shadow = oval(neck[0], neck[1] + 0.12 * unit, 0.5 * unit, 0.24 * unit)[:, :2]
     sheet.soft(shadow, scaled(skin, 0.5), 0.6, 0.09 * unit, body)
@@ -68,7 +70,17 @@ def draw_body(sheet: Sheet, head: Head, skin: Colour) -> Mask:
         return np.array(points, np.float32) * unit + base
 
     bottom = (side - base[1]) / unit + 0.2
-    slope = [(-0.42, -0.06), (0, 0.22), (0.42, -0.06), (0.75, 0.1), (1.3, 0.32), (1.62, bottom), (-1.62, bottom), (-1.3, 0.32), (-0.75, 0.1)]
+    slope = [
+        (-0.42, -0.06),
+        (0, 0.22),
+        (0.42, -0.06),
+        (0.75, 0.1),
+        (1.3, 0.32),
+        (1.62, bottom),
+        (-1.62, bottom),
+        (-1.3, 0.32),
+        (-0.75, 0.1),
+    ]
     torso = sheet.fill(at(slope), colour, shade=0.24)
     match view.clothes:
         case "sweater":
@@ -76,7 +88,9 @@ def draw_body(sheet: Sheet, head: Head, skin: Colour) -> Mask:
             sheet.fill(roll * np.float32(unit) + base, scaled(colour, 0.84), shade=0.15)
         case "shirt":
             for s in (-1, 1):
-                sheet.fill(at([(s * 0.46, -0.16), (0, 0.24), (s * 0.24, 0.46), (s * 0.56, 0.1)]), mix(colour, (255, 255, 255), 0.35), shade=0.1)
+                sheet.fill(
+                    at([(s * 0.46, -0.16), (0, 0.24), (s * 0.24, 0.46), (s * 0.56, 0.1)]), mix(colour, (255, 255, 255), 0.35), shade=0.1
+                )
         case _:
             sheet.fill(at([(-0.3, 0.02), (0, 0.2), (0.3, 0.02), (0.16, bottom), (-0.16, bottom)]), (240, 238, 232), within=torso)
             for s in (-1, 1):
@@ -116,7 +130,10 @@ def draw_hat(sheet: Sheet, head: Head) -> Mask | None:
     match view.hat:
         case "cap":
             mask = crown([(-w * 1.1, y + 0.06), (-w * 1.02, -0.9), (0, -1.26), (w * 1.02, -0.9), (w * 1.1, y + 0.06), (0, y + 0.1)])
-            peak = np.array([(-0.66, y, 0.7), (-0.4, y + 0.14, 1.12), (0, y + 0.17, 1.25), (0.4, y + 0.14, 1.12), (0.66, y, 0.7), (0, y - 0.1, 0.85)], np.float32)
+            peak = np.array(
+                [(-0.66, y, 0.7), (-0.4, y + 0.14, 1.12), (0, y + 0.17, 1.25), (0.4, y + 0.14, 1.12), (0.66, y, 0.7), (0, y - 0.1, 0.85)],
+                np.float32,
+            )
             mask = np.maximum(mask, sheet.fill(head.project(smooth(peak, 5)), scaled(colour, 0.72), shade=0.1))
         case "beanie":
             mask = crown([(-w * 1.1, y + 0.1), (-w * 1.06, -0.85), (-0.3, -1.34), (0.3, -1.34), (w * 1.06, -0.85), (w * 1.1, y + 0.1)])
@@ -128,6 +145,8 @@ def draw_hat(sheet: Sheet, head: Head) -> Mask | None:
             mask = np.maximum(mask, sheet.fill(head.project(oval(0, y + 0.04, w * 1.5, 0.13, z=0.3)), scaled(colour, 0.84), shade=0.15))
         case _:
             mask = sheet.fill(head.project(oval(0, y - 0.02, w * 1.85, 0.2, z=0.2)), mix(colour, (240, 214, 150), 0.3), shade=0.2)
-            mask = np.maximum(mask, crown([(-w * 0.95, y), (-w * 0.8, -1.1), (-0.25, -1.24), (0.25, -1.24), (w * 0.8, -1.1), (w * 0.95, y)]))
+            mask = np.maximum(
+                mask, crown([(-w * 0.95, y), (-w * 0.8, -1.1), (-0.25, -1.24), (0.25, -1.24), (w * 0.8, -1.1), (w * 0.95, y)])
+            )
             mask = np.maximum(mask, band(y, y - 0.16, 0.03, scaled(colour, 0.55), w * 0.97))
     return mask

@@ -24,10 +24,28 @@ def draw_back_hair(sheet: Sheet, head: Head, clip: Mask | None) -> None:
         case "curly":
             _cloud(sheet, head, colour, clip)
         case "bob":
-            shape = [(-w * 1.12, -0.3), (0, -1.1 * v), (w * 1.12, -0.3), (w * 1.3 * v, 0.55), (w * 0.9, 0.82), (0, 0.7), (-w * 0.9, 0.82), (-w * 1.3 * v, 0.55)]
+            shape = [
+                (-w * 1.12, -0.3),
+                (0, -1.1 * v),
+                (w * 1.12, -0.3),
+                (w * 1.3 * v, 0.55),
+                (w * 0.9, 0.82),
+                (0, 0.7),
+                (-w * 0.9, 0.82),
+                (-w * 1.3 * v, 0.55),
+            ]
             _lay(sheet, head, shape, colour, clip)
         case "long":
-            shape = [(-w * 1.12, -0.4), (0, -1.1 * v), (w * 1.12, -0.4), (w * 1.28 * v, 0.6), (w * 1.2, 1.65), (0, 1.75), (-w * 1.2, 1.65), (-w * 1.28 * v, 0.6)]
+            shape = [
+                (-w * 1.12, -0.4),
+                (0, -1.1 * v),
+                (w * 1.12, -0.4),
+                (w * 1.28 * v, 0.6),
+                (w * 1.2, 1.65),
+                (0, 1.75),
+                (-w * 1.2, 1.65),
+                (-w * 1.28 * v, 0.6),
+            ]
             _lay(sheet, head, shape, colour, clip)
         case "wavy":
             right = [(w * 1.15, -0.4), (w * 1.42 * v, 0.1), (w * 1.2 * v, 0.5), (w * 1.55 * v, 0.95), (w * 1.25, 1.5)]
@@ -49,23 +67,82 @@ def draw_front_hair(sheet: Sheet, head: Head, clip: Mask | None) -> None:
         case "buzz":
             _cap(sheet, head, 1.02, [(-w * 0.9, -0.32), (-0.35, line), (0.35, line), (w * 0.9, -0.32)], colour, clip)
         case "parted":
-            _cap(sheet, head, 1 + 0.1 * v, [(-w * 0.95, -0.12), (-0.5, line + 0.16), (-0.28, line - 0.16), (0.2, line - 0.06), (0.55, line + 0.2), (w * 0.95, -0.1)], colour, clip)  # fmt: skip
+            _cap(
+                sheet,
+                head,
+                1 + 0.1 * v,
+                [(-w * 0.95, -0.12), (-0.5, line + 0.16), (-0.28, line - 0.16), (0.2, line - 0.06), (0.55, line + 0.2), (w * 0.95, -0.1)],
+                colour,
+                clip,
+            )
         case "quiff":
             _cap(sheet, head, 1.03, [(-w * 0.93, -0.2), (-0.4, line), (0.4, line), (w * 0.93, -0.2)], colour, clip)
-            tuft = [(-0.5, line + 0.02), (-0.62, -0.95), (-0.25, -1.32 * v), (0.35, -1.38 * v), (0.66, -1.0), (0.5, line + 0.04), (0.1, line - 0.08)]
+            tuft = [
+                (-0.5, line + 0.02),
+                (-0.62, -0.95),
+                (-0.25, -1.32 * v),
+                (0.35, -1.38 * v),
+                (0.66, -1.0),
+                (0.5, line + 0.04),
+                (0.1, line - 0.08),
+            ]
             _lay(sheet, head, tuft, colour, clip, z=0.45)
         case "curly":
             for x in np.linspace(-0.85, 0.85, 7):
                 y = line - 0.1 + 0.42 * x * x
                 _lay(sheet, head, [tuple(p) for p in oval(x * w / 0.8, y, 0.2, 0.19)[:, :2]], colour, clip, curve=False, z=0.5)
         case "bob":
-            _cap(sheet, head, 1 + 0.12 * v, [(-w * 1.0, 0.35), (-w * 0.86, -0.1), (-0.45, line + 0.22), (0.45, line + 0.22), (w * 0.86, -0.1), (w * 1.0, 0.35)], colour, clip)  # fmt: skip
+            _cap(
+                sheet,
+                head,
+                1 + 0.12 * v,
+                [(-w * 1.0, 0.35), (-w * 0.86, -0.1), (-0.45, line + 0.22), (0.45, line + 0.22), (w * 0.86, -0.1), (w * 1.0, 0.35)],
+                colour,
+                clip,
+            )
         case "long":
-            _cap(sheet, head, 1 + 0.11 * v, [(-w * 1.02, 0.7), (-w * 0.84, 0.0), (-0.3, line + 0.02), (0, line - 0.22), (0.3, line + 0.02), (w * 0.84, 0.0), (w * 1.02, 0.7)], colour, clip)  # fmt: skip
+            _cap(
+                sheet,
+                head,
+                1 + 0.11 * v,
+                [
+                    (-w * 1.02, 0.7),
+                    (-w * 0.84, 0.0),
+                    (-0.3, line + 0.02),
+                    (0, line - 0.22),
+                    (0.3, line + 0.02),
+                    (w * 0.84, 0.0),
+                    (w * 1.02, 0.7),
+                ],
+                colour,
+                clip,
+            )
         case "wavy":
-            _cap(sheet, head, 1 + 0.13 * v, [(-w * 1.04, 0.5), (-w * 0.8, 0.05), (-0.52, line + 0.26), (0.32, line - 0.2), (0.6, line + 0.2), (w * 0.88, 0.1), (w * 1.04, 0.5)], colour, clip)  # fmt: skip
+            _cap(
+                sheet,
+                head,
+                1 + 0.13 * v,
+                [
+                    (-w * 1.04, 0.5),
+                    (-w * 0.8, 0.05),
+                    (-0.52, line + 0.26),
+                    (0.32, line - 0.2),
+                    (0.6, line + 0.2),
+                    (w * 0.88, 0.1),
+                    (w * 1.04, 0.5),
+                ],
+                colour,
+                clip,
+            )
         case "bun":
-            _cap(sheet, head, 1.05, [(-w * 0.96, -0.1), (-0.5, line + 0.06), (0, line - 0.06), (0.5, line + 0.06), (w * 0.96, -0.1)], colour, clip)
+            _cap(
+                sheet,
+                head,
+                1.05,
+                [(-w * 0.96, -0.1), (-0.5, line + 0.06), (0, line - 0.06), (0.5, line + 0.06), (w * 0.96, -0.1)],
+                colour,
+                clip,
+            )
         case _:
             _spikes(sheet, head, colour, clip)
 
@@ -108,7 +185,9 @@ def _cloud(sheet: Sheet, head: Head, colour: Colour, clip: Mask | None) -> None:
     _lay(sheet, head, [tuple(p) for p in oval(0, -0.35, w * 1.15, 0.85)[:, :2]], colour, clip, curve=False)
 
 
-def _lay(sheet: Sheet, head: Head, shape: list[tuple[float, float]], colour: Colour, clip: Mask | None, *, curve: bool = True, z: float = -0.25) -> None:
+def _lay(
+    sheet: Sheet, head: Head, shape: list[tuple[float, float]], colour: Colour, clip: Mask | None, *, curve: bool = True, z: float = -0.25
+) -> None:
     points = smooth(shape, 6) if curve else np.array(shape, np.float32)
     solid = np.concatenate([points, np.full((len(points), 1), z, np.float32)], 1)
     _paint(sheet, head.project(solid), colour, clip)

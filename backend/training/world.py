@@ -1,7 +1,7 @@
 """A small world of drawn people: who they are, how they are shown, and what is said of them.
 
-`Person` is identity alone, `Shot` everything else; `draw` (in `drawing`) puts the two together. Both are made from seeds, so a data set is a
-list of numbers. Lengths are in units of half a face's height, angles in degrees.
+`Person` is identity alone, `Shot` everything else; `draw` (in `drawing`) puts the two together. Both are made from seeds, so a data set is
+a list of numbers. Lengths are in units of half a face's height, angles in degrees.
 """
 
 from __future__ import annotations
@@ -14,26 +14,59 @@ Colour = tuple[int, int, int]
 
 SKIN: tuple[Colour, ...] = ((250, 219, 198), (240, 196, 164), (222, 170, 130), (186, 128, 88), (141, 90, 60), (92, 58, 42))
 HAIR: dict[str, Colour] = {
-    "black": (38, 32, 36), "brown": (98, 62, 40), "blond": (226, 184, 104), "ginger": (196, 92, 44), "grey": (158, 158, 166),
-    "white": (234, 232, 226), "blue": (62, 98, 176), "pink": (222, 120, 158), "green": (70, 140, 104), "purple": (118, 80, 158),
-}  # fmt: skip
-IRIS: dict[str, Colour] = {"brown": (104, 62, 34), "blue": (66, 124, 190), "green": (76, 146, 84), "grey": (120, 132, 142), "amber": (196, 134, 42)}
+    "black": (38, 32, 36),
+    "brown": (98, 62, 40),
+    "blond": (226, 184, 104),
+    "ginger": (196, 92, 44),
+    "grey": (158, 158, 166),
+    "white": (234, 232, 226),
+    "blue": (62, 98, 176),
+    "pink": (222, 120, 158),
+    "green": (70, 140, 104),
+    "purple": (118, 80, 158),
+}
+IRIS: dict[str, Colour] = {
+    "brown": (104, 62, 34),
+    "blue": (66, 124, 190),
+    "green": (76, 146, 84),
+    "grey": (120, 132, 142),
+    "amber": (196, 134, 42),
+}
 HAIR_STYLES = ("bald", "buzz", "parted", "quiff", "curly", "bob", "long", "wavy", "bun", "spiky")
 HAIR_WORDS = {
-    "bald": "no hair", "buzz": "buzz cut", "parted": "parted short hair", "quiff": "quiff hair", "curly": "curly hair", "bob": "bob hair",
-    "long": "long hair", "wavy": "wavy long hair", "bun": "hair in a bun", "spiky": "spiky hair",
-}  # fmt: skip
+    "bald": "no hair",
+    "buzz": "buzz cut",
+    "parted": "parted short hair",
+    "quiff": "quiff hair",
+    "curly": "curly hair",
+    "bob": "bob hair",
+    "long": "long hair",
+    "wavy": "wavy long hair",
+    "bun": "hair in a bun",
+    "spiky": "spiky hair",
+}
 _LONG = ("bob", "long", "wavy", "bun")
 BEARDS = ("none", "none", "none", "moustache", "goatee", "full")
 
 COLOURS: dict[str, Colour] = {
-    "red": (204, 66, 62), "blue": (66, 108, 196), "green": (76, 152, 94), "yellow": (236, 196, 76), "purple": (136, 92, 176), "white": (236, 234, 228),
-    "black": (52, 52, 60), "orange": (230, 134, 58),
-}  # fmt: skip
+    "red": (204, 66, 62),
+    "blue": (66, 108, 196),
+    "green": (76, 152, 94),
+    "yellow": (236, 196, 76),
+    "purple": (136, 92, 176),
+    "white": (236, 234, 228),
+    "black": (52, 52, 60),
+    "orange": (230, 134, 58),
+}
 BACKGROUNDS = ("red", "blue", "green", "yellow", "purple", "grey", "sea", "hills", "night", "room")
 BACKGROUND_COLOUR: dict[str, Colour] = {
-    "red": (196, 92, 86), "blue": (104, 140, 204), "green": (112, 168, 122), "yellow": (232, 206, 122), "purple": (150, 120, 186), "grey": (164, 166, 170),
-}  # fmt: skip
+    "red": (196, 92, 86),
+    "blue": (104, 140, 204),
+    "green": (112, 168, 122),
+    "yellow": (232, 206, 122),
+    "purple": (150, 120, 186),
+    "grey": (164, 166, 170),
+}
 BACKGROUND_WORDS = {"sea": "at the sea", "hills": "in the hills", "night": "at night", "room": "in a room"}
 HATS = ("cap", "beanie", "top hat", "straw hat")
 HAT_COLOURS = ("red", "blue", "green", "yellow", "white", "black")
@@ -41,7 +74,24 @@ GLASSES = ("none", "glasses", "sunglasses")
 EXPRESSIONS = ("neutral", "smiling", "laughing", "sad", "surprised")
 CLOTHES = ("shirt", "sweater", "jacket")
 CLOTHES_COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "orange")
-FILLERS = ("a", "the", "photo", "picture", "nice", "good", "detailed", "beautiful", "of", "in", "and", "with", "best", "quality", "drawing", "art")
+FILLERS = (
+    "a",
+    "the",
+    "photo",
+    "picture",
+    "nice",
+    "good",
+    "detailed",
+    "beautiful",
+    "of",
+    "in",
+    "and",
+    "with",
+    "best",
+    "quality",
+    "drawing",
+    "art",
+)
 
 FIRST_EVALUATION_PERSON = 1_000_000
 """Persons from this seed on are never trained on."""
@@ -123,16 +173,33 @@ def person(seed: int) -> Person:
     colours = list(HAIR)
     weights = np.array((5, 5, 4, 4, 3, 2, 1, 1, 1, 1), dtype=float)
     return Person(
-        skin=float(rng.uniform()), blush=float(rng.uniform(0, 1)), width=float(rng.uniform(0.66, 0.86)), jaw=float(rng.uniform(1.75, 3.0)),
-        chin=float(rng.uniform(0.88, 1.1)), hair=str(rng.choice(colours, p=weights / weights.sum())), hair_style=style,
-        hairline=float(rng.uniform(0.45, 0.75)), volume=float(rng.uniform(0.8, 1.2)), eye_distance=float(rng.uniform(0.86, 1.16)),
-        eye_size=float(rng.uniform(0.78, 1.22)), eye_open=float(rng.uniform(0.75, 1.25)), eye_tilt=float(rng.uniform(-1, 1)),
-        iris=str(rng.choice(list(IRIS))), brow_height=float(rng.uniform(0.85, 1.2)), brow_thickness=float(rng.uniform(0.5, 1.7)),
-        brow_angle=float(rng.uniform(-1, 1)), nose_length=float(rng.uniform(0.75, 1.25)), nose_width=float(rng.uniform(0.7, 1.4)),
-        mouth_width=float(rng.uniform(0.75, 1.25)), lips=float(rng.uniform(0.6, 1.5)), beard=str(rng.choice(BEARDS)) if style not in _LONG or rng.uniform() < 0.12 else "none",
-        freckles=bool(rng.uniform() < 0.25), mole=int(rng.integers(0, 8)) if rng.uniform() < 0.4 else 0, ears=float(rng.uniform(0.8, 1.2)),
+        skin=float(rng.uniform()),
+        blush=float(rng.uniform(0, 1)),
+        width=float(rng.uniform(0.66, 0.86)),
+        jaw=float(rng.uniform(1.75, 3.0)),
+        chin=float(rng.uniform(0.88, 1.1)),
+        hair=str(rng.choice(colours, p=weights / weights.sum())),
+        hair_style=style,
+        hairline=float(rng.uniform(0.45, 0.75)),
+        volume=float(rng.uniform(0.8, 1.2)),
+        eye_distance=float(rng.uniform(0.86, 1.16)),
+        eye_size=float(rng.uniform(0.78, 1.22)),
+        eye_open=float(rng.uniform(0.75, 1.25)),
+        eye_tilt=float(rng.uniform(-1, 1)),
+        iris=str(rng.choice(list(IRIS))),
+        brow_height=float(rng.uniform(0.85, 1.2)),
+        brow_thickness=float(rng.uniform(0.5, 1.7)),
+        brow_angle=float(rng.uniform(-1, 1)),
+        nose_length=float(rng.uniform(0.75, 1.25)),
+        nose_width=float(rng.uniform(0.7, 1.4)),
+        mouth_width=float(rng.uniform(0.75, 1.25)),
+        lips=float(rng.uniform(0.6, 1.5)),
+        beard=str(rng.choice(BEARDS)) if style not in _LONG or rng.uniform() < 0.12 else "none",
+        freckles=bool(rng.uniform() < 0.25),
+        mole=int(rng.integers(0, 8)) if rng.uniform() < 0.4 else 0,
+        ears=float(rng.uniform(0.8, 1.2)),
         age=float(rng.uniform() ** 2),
-    )  # fmt: skip
+    )
 
 
 def shot(rng: np.random.Generator) -> Shot:
@@ -140,12 +207,22 @@ def shot(rng: np.random.Generator) -> Shot:
     hat = str(rng.choice(HATS)) if rng.uniform() < 0.36 else "none"
     scale = float(rng.uniform(0.25, 0.31)) if hat != "top hat" else float(rng.uniform(0.24, 0.28))
     return Shot(
-        yaw=float(np.clip(rng.normal(0, 17), -35, 35)), pitch=float(np.clip(rng.normal(0, 8), -16, 16)), roll=float(np.clip(rng.normal(0, 6), -14, 14)),
-        scale=scale, x=float(rng.uniform(0.4, 0.6)), y=float(rng.uniform(0.46, 0.54)) + (0.06 if hat == "top hat" else 0.0),
-        expression=str(rng.choice(EXPRESSIONS)), hat=hat, hat_colour=str(rng.choice(HAT_COLOURS)),
-        glasses=str(rng.choice(GLASSES, p=(0.64, 0.22, 0.14))), clothes=str(rng.choice(CLOTHES)), clothes_colour=str(rng.choice(CLOTHES_COLOURS)),
-        background=str(rng.choice(BACKGROUNDS)), light=float(rng.uniform(-1, 1)), warmth=float(rng.uniform(-1, 1)),
-    )  # fmt: skip
+        yaw=float(np.clip(rng.normal(0, 17), -35, 35)),
+        pitch=float(np.clip(rng.normal(0, 8), -16, 16)),
+        roll=float(np.clip(rng.normal(0, 6), -14, 14)),
+        scale=scale,
+        x=float(rng.uniform(0.4, 0.6)),
+        y=float(rng.uniform(0.46, 0.54)) + (0.06 if hat == "top hat" else 0.0),
+        expression=str(rng.choice(EXPRESSIONS)),
+        hat=hat,
+        hat_colour=str(rng.choice(HAT_COLOURS)),
+        glasses=str(rng.choice(GLASSES, p=(0.64, 0.22, 0.14))),
+        clothes=str(rng.choice(CLOTHES)),
+        clothes_colour=str(rng.choice(CLOTHES_COLOURS)),
+        background=str(rng.choice(BACKGROUNDS)),
+        light=float(rng.uniform(-1, 1)),
+        warmth=float(rng.uniform(-1, 1)),
+    )
 
 
 def caption(view: Shot) -> str:
@@ -187,5 +264,28 @@ def vocabulary() -> list[str]:
     places = [w for s in BACKGROUND_WORDS.values() for w in s.split()]
     styles = [w for s in HAIR_WORDS.values() for w in s.split()]
     sets = (HAIR, IRIS, COLOURS, BACKGROUNDS, GLASSES, EXPRESSIONS, CLOTHES, BEARDS, FILLERS, places, styles, " ".join(HATS).split())
-    extra = ["portrait", "person", "background", "very", "light", "tan", "dark", "skin", "narrow", "wide", "oval", "face", "eyes", "beard", "freckles", "man", "woman", "hat", "none", ",", "ink", "style"]
+    extra = [
+        "portrait",
+        "person",
+        "background",
+        "very",
+        "light",
+        "tan",
+        "dark",
+        "skin",
+        "narrow",
+        "wide",
+        "oval",
+        "face",
+        "eyes",
+        "beard",
+        "freckles",
+        "man",
+        "woman",
+        "hat",
+        "none",
+        ",",
+        "ink",
+        "style",
+    ]
     return sorted({w for s in sets for w in s} | set(extra))
