@@ -186,10 +186,10 @@ def _residuals(prompting: Prompting, x: Tensor, t: Tensor, tokens: Tensor, added
 
 
 class Shown:
-    """Who is who in a data set, the last `held` persons kept back for sheets."""
+    """Who is who among the `first` pictures of a data set, the last `held` persons kept back for sheets."""
 
-    def __init__(self, people: People, held: int) -> None:
-        persons = np.asarray(people.persons)
+    def __init__(self, people: People, first: int, held: int) -> None:
+        persons = np.asarray(people.persons)[:first]
         self.begins = np.flatnonzero(np.r_[True, persons[1:] != persons[:-1]])
         self.ends = np.r_[self.begins[1:], len(persons)]
         self.place = np.repeat(np.arange(len(self.begins)), self.ends - self.begins)

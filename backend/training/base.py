@@ -78,42 +78,42 @@ def time_ids(n: int, size: int, device: torch.device) -> Tensor:
     return torch.tensor([[size, size, 0, 0, size, size]], dtype=torch.float32, device=device).repeat(n, 1)
 
 
-def cache_latents(people: People, vae: AutoencoderKL, path: Path) -> NDArray[np.float16]:
+def cache_latents(pictures: NDArray[np.uint8], vae: AutoencoderKL, path: Path) -> NDArray[np.float16]:
     """Scaled latents (N, 4, h, w) of all pictures, computed once into `path` and read from there ever after."""
     if not path.exists():
         beside = path.with_suffix(".part")
-        n, size = people.pictures.shape[:2]
+        n, size = pictures.shape[:2]
         side = size // 2 ** (len(vae.config.block_out_channels) - 1)
         device = loop.device()
         vae = vae.to(device).eval()
         out = open_memmap(beside, "w+", np.float16, (n, vae.config.latent_channels, side, side))
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             for begin in tqdm(range(0, n, 64), desc="latents", mininterval=5.0):
-                real = from_bytes(people.pictures[begin : begin + 64]).to(device)
+                real = from_bytes(pictures[begin : begin + 64]).to(device)
                 out[begin : begin + 64] = (vae.encode(real).latent_dist.mean.float() * vae.config.scaling_factor).cpu().numpy()
         out.flush()
         beside.replace(path)
     return np.load(path, mmap_mode="r")
 
 
-def cache_tokens(people: People, tokenizer: CLIPTokenizer, path: Path, variants: int = VARIANTS) -> NDArray[np.int16]:
-    """Token ids (N, variants, 77) of varied captions, half of them with words about the person; computed once."""
+def cache_tokens(people: People, tokenizer: CLIPTokenizer, path: Path, n: int, variants: int = VARIANTS) -> NDArray[np.int16]:
+    """Token ids (n, variants, 77) of varied captions of the first n pictures, half of them with words about the person; computed once."""
     if not path.exists():
         rng = np.random.default_rng(0)
         captions = people.captions
-        texts = [vary(captions[i] if k % 2 else people.descriptions[i], rng) for i in range(len(captions)) for k in range(variants)]
-        np.save(path, encode(tokenizer, texts).reshape(len(captions), variants, -1))
+        texts = [vary(captions[i] if k % 2 else people.descriptions[i], rng) for i in range(n) for k in range(variants)]
+        np.save(path, encode(tokenizer, texts).reshape(n, variants, -1))
     return np.load(path, mmap_mode="r")
 
 
 class BaseTask:
     """Trains UNet and text encoders on cached latents and token ids."""
 
-    def __init__(self, people: People, vae: AutoencoderKL, tokenizer: CLIPTokenizer, parts: Parts, cache: Path, *, batch: int, offset: float = 0.05) -> None:
-        self.device, self.batch, self.offset = loop.device(), batch, offset
+    def __init__(self, people: People, vae: AutoencoderKL, tokenizer: CLIPTokenizer, parts: Parts, cache: Path, *, batch: int, limit: int | None = None) -> None:
+        self.device, self.batch, self.offset = loop.device(), batch, 0.05
         self.size = people.pictures.shape[1]
-        self.latents = cache_latents(people, vae, cache / "latents.npy")
-        self.tokens = cache_tokens(people, tokenizer, cache / "tokens.npy")
+        self.latents = cache_latents(people.pictures[:limit], vae, cache / "latents.npy")
+        self.tokens = cache_tokens(people, tokenizer, cache / "tokens.npy", len(self.latents))
         self.empty = torch.from_numpy(encode(tokenizer, [""]).astype(np.int64))
         self.vae, self.tokenizer = vae, tokenizer
         self.trained = parts.to(self.device).train()
@@ -168,6 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
     parser.add_argument("--vae", type=Path, required=True, help="folder of the finished autoencoder")
     parser.add_argument("--channels", type=int, nargs="+", default=[64, 128, 192], help="width of each level (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N pictures")
     loop.add_budget(parser, minutes=45, peak=1e-3, batch=32)
 
 
@@ -181,5 +182,5 @@ def run(args: argparse.Namespace) -> None:
     config = text_config(tokenizer)
     unet = new_unet(tuple(args.channels), people.pictures.shape[1] // 2 ** (len(vae.config.block_out_channels) - 1))
     parts = Parts(unet, CLIPTextModel(config), CLIPTextModelWithProjection(config))
-    sitting = loop.train(BaseTask(people, vae, tokenizer, parts, args.out, batch=args.batch), loop.settings_from(args))
+    sitting = loop.train(BaseTask(people, vae, tokenizer, parts, args.out, batch=args.batch, limit=args.limit), loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'model'}")

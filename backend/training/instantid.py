@@ -71,7 +71,7 @@ class InstantIdTask:
     def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16, recogniser: Path | None = None) -> None:
         self.device, self.people, self.base, self.batch, self.held = loop.device(), people, base, batch, held
         self.embeddings, self.recogniser = embeddings, recogniser
-        self.shown, self.noiser = Shown(people, held), Noiser(base)
+        self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base)
         net = new_identitynet(base)
         loop.use_fast_attention(net)
         self.trained = Trained(new_resampler(base.width), attach(base.parts.unet, TOKENS), net).to(self.device)

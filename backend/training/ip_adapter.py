@@ -37,7 +37,7 @@ class IpAdapterTask:
 
     def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16) -> None:
         self.device, self.people, self.base, self.batch, self.held = loop.device(), people, base, batch, held
-        self.embeddings, self.shown, self.noiser = embeddings, Shown(people, held), Noiser(base)
+        self.embeddings, self.shown, self.noiser = embeddings, Shown(people, len(base.latents), held), Noiser(base)
         projection = ImageProjection(embeddings.shape[1], base.width, TOKENS)
         self.trained = Trained(projection, attach(base.parts.unet, TOKENS)).to(self.device)
 
