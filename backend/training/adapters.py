@@ -141,12 +141,12 @@ class Noiser:
 
 @dataclass(frozen=True)
 class Prompting:
-    """Conditions of some pictures to be made: texts, image tokens for them and for the unconditional half, and perhaps control pictures."""
+    """Conditions of some pictures to be made: texts, and perhaps image tokens (for them and for the unconditional half) and control pictures."""
 
     texts: list[str]
-    tokens: Tensor
+    tokens: Tensor | None = None
     """(n, k, width)."""
-    nothing: Tensor
+    nothing: Tensor | None = None
     """(n, k, width): tokens of no image."""
     identitynet: ControlNetModel | None = None
     controls: Tensor | None = None
@@ -160,7 +160,7 @@ def sample(base: Base, prompting: Prompting, *, steps: int = 14, guidance: float
     ids = torch.from_numpy(encode(base.tokenizer, [""] * n + prompting.texts).astype(np.int64)).to(device)
     states, pooled = base.parts.encode(ids)
     added = {"text_embeds": pooled, "time_ids": time_ids(2 * n, base.size, device)}
-    tokens = torch.cat([prompting.nothing, prompting.tokens])
+    tokens = None if prompting.tokens is None or prompting.nothing is None else torch.cat([prompting.nothing, prompting.tokens])
     euler = EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="trailing")
     euler.set_timesteps(steps, device=device)
     shape = (n, *base.latents.shape[1:])
@@ -170,7 +170,7 @@ def sample(base: Base, prompting: Prompting, *, steps: int = 14, guidance: float
         with torch.autocast(device.type, torch.bfloat16):
             down, middle = _residuals(prompting, twice, t, tokens, added)
             guess = base.parts.unet(
-                twice, t, (states, [tokens]), added_cond_kwargs=added, return_dict=False,
+                twice, t, states if tokens is None else (states, [tokens]), added_cond_kwargs=added, return_dict=False,
                 down_block_additional_residuals=down, mid_block_additional_residual=middle,
             )[0].float()  # fmt: skip
         without, with_ = guess.chunk(2)
@@ -178,7 +178,7 @@ def sample(base: Base, prompting: Prompting, *, steps: int = 14, guidance: float
     return torch.cat([base.vae.decode(part / base.vae.config.scaling_factor).sample for part in x.split(16)])
 
 
-def _residuals(prompting: Prompting, x: Tensor, t: Tensor, tokens: Tensor, added: dict[str, Tensor]) -> tuple[list[Tensor] | None, Tensor | None]:
+def _residuals(prompting: Prompting, x: Tensor, t: Tensor, tokens: Tensor | None, added: dict[str, Tensor]) -> tuple[list[Tensor] | None, Tensor | None]:
     if prompting.identitynet is None or prompting.controls is None:
         return None, None
     controls = torch.cat([prompting.controls] * 2)
