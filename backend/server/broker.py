@@ -1,0 +1,241 @@
+"""The door's keeper: frames in, checked, answered. It has one thread and never waits for a worker, a disk's flush or a client.
+
+Who sends what is known by the connection: `Hello` ties it to a client id, and updates go to the latest connection of that client.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from protocol.checks import check_job
+from protocol.codec import reply_codec, request_codec
+from protocol.errors import Busy, LikenessError, NotGreeted
+from protocol.limits import CHARACTERS_PER_PAGE
+from protocol.messages import (
+    Accepted,
+    Acknowledge,
+    AskCharacters,
+    AskModels,
+    AskStatus,
+    Cancel,
+    CharacterPhotos,
+    Characters,
+    DeleteCharacter,
+    Done,
+    ExportCharacter,
+    Fetch,
+    Fetched,
+    Hello,
+    Inquire,
+    Models,
+    Ping,
+    Pong,
+    Rejected,
+    RenameCharacter,
+    Reply,
+    Request,
+    Shutdown,
+    StatusReport,
+    Submit,
+    Welcome,
+)
+from protocol.planes import Plane
+from protocol.results import CharacterCard, ModelInfo, Status
+from protocol.shapes import Buffer
+
+from .dispatch import Dispatcher, sentence_of
+from .supervisor import Supervisor
+
+_MESSAGES_PER_TURN = 64
+_TURN_S = 0.25
+"""The longest time without a look at the clock: restarts and retries are due then."""
+_CONNECTIONS = 256
+
+
+class Door(Protocol):
+    """Where messages come and go (`protocol.transport.ServerSocket`)."""
+
+    def wait(self, timeout_s: float, descriptors: Sequence[int] = ()) -> None:
+        """Until a message, one of the descriptors, or the time."""
+        ...
+
+    def receive(self) -> tuple[bytes, list[Buffer]] | None:
+        """(peer, frames), or None."""
+        ...
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
+        """False if the peer is gone or does not read."""
+        ...
+
+
+class Shelf(Protocol):
+    """Where the characters are (`backend.characters.CharacterStore`)."""
+
+    def cards(self) -> list[CharacterCard]:
+        """All, sorted by name."""
+        ...
+
+    def photos(self, name: str) -> tuple[Plane, ...]:
+        """The photos that a character was made from; raises `UnknownModel`."""
+        ...
+
+    def rename(self, name: str, to: str) -> None:
+        """Raises `UnknownModel`, `NameTaken`."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Raises `UnknownModel`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the backend tells of itself."""
+
+    release: str
+    pid: int
+    epoch: str
+    models: Callable[[], tuple[ModelInfo, ...]]
+
+
+class Broker:
+    """Answers clients and drives the dispatcher. `clock` gives seconds that never go back."""
+
+    def __init__(
+        self, door: Door, supervisor: Supervisor, shelf: Shelf, facts: Facts, clock: Callable[[], float], disk_free: Callable[[], int]
+    ) -> None:
+        self._door, self._supervisor, self._shelf, self._facts = door, supervisor, shelf, facts
+        self._clock, self._disk_free = clock, disk_free
+        self._started = self.last_request = clock()
+        self._requests, self._replies = request_codec(), reply_codec()
+        self._clients: dict[bytes, str] = {}
+        self._peers: dict[str, bytes] = {}
+        self._log = logging.getLogger("likeness.broker")
+        self._dispatcher: Dispatcher | None = None
+        self.leaving = False
+        """A client asked the backend to end."""
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The jobs; tied after it was made, since it tells clients through this broker."""
+        if self._dispatcher is None:
+            raise RuntimeError("attach() comes first")
+        return self._dispatcher
+
+    def attach(self, dispatcher: Dispatcher) -> None:
+        """Give the jobs to this broker."""
+        self._dispatcher = dispatcher
+
+    def turn(self, timeout_s: float = _TURN_S) -> None:
+        """Wait for something, and do all that is due."""
+        self._door.wait(min(timeout_s, _TURN_S), self._supervisor.descriptors())
+        for _ in range(_MESSAGES_PER_TURN):
+            message = self._door.receive()
+            if message is None:
+                break
+            self._hear(*message)
+        self.dispatcher.tick(self._clock())
+
+    def tell(self, client: str, reply: Reply) -> None:
+        """Send an event to a client, if it is there and reads; its heartbeat finds out what it missed."""
+        peer = self._peers.get(client)
+        if peer is not None:
+            self._send(peer, reply)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds without any client and any job."""
+        queued, running, _, _ = self.dispatcher.counts()
+        return 0.0 if queued or running else self._clock() - self.last_request
+
+    # Inside ------------------------------------------------------------------------------------------------------------------------------
+    def _hear(self, peer: bytes, frames: list[Buffer]) -> None:
+        self.last_request = self._clock()
+        try:
+            request = self._requests.decode(frames)
+            if not isinstance(request, Hello) and peer not in self._clients:
+                raise NotGreeted
+            self._answer(peer, request)
+        except LikenessError as error:
+            retry = 2.0 if isinstance(error, Busy) else None
+            self._send(peer, Rejected(self._requests.request_number(frames), error.code, sentence_of(error), retry))
+
+    def _answer(self, peer: bytes, request: Request) -> None:
+        match request:
+            case Hello():
+                self._greet(peer, request)
+            case Ping():
+                stage, sentence = self._supervisor.summary()
+                briefs = tuple(self.dispatcher.unacknowledged(self._clients[peer]))
+                self._send(peer, Pong(request.request, stage, briefs, sentence))
+            case Submit():
+                check_job(request.job)
+                self.dispatcher.submit(self._clients[peer], request)
+                self._send(peer, Accepted(request.request, request.job_id))
+            case Cancel() | Inquire() | Fetch() | Acknowledge():
+                self._send(peer, self._about_job(self._clients[peer], request))
+            case _:
+                self._send(peer, self._about_backend(request))
+
+    def _about_job(self, client: str, request: Cancel | Inquire | Fetch | Acknowledge) -> Reply:
+        match request:
+            case Cancel():
+                self.dispatcher.cancel(client, request.job_id)
+                return self.dispatcher.update(client, request.job_id, request.request)
+            case Inquire():
+                return self.dispatcher.update(client, request.job_id, request.request)
+            case Fetch():
+                outcome, note = self.dispatcher.outcome(client, request.job_id)
+                return Fetched(request.request, request.job_id, outcome, note)
+            case Acknowledge():
+                self.dispatcher.acknowledge(client, request.job_id)
+                return Done(request.request)
+
+    def _about_backend(
+        self, request: AskStatus | AskModels | AskCharacters | RenameCharacter | DeleteCharacter | ExportCharacter | Shutdown
+    ) -> Reply:
+        match request:
+            case AskStatus():
+                return StatusReport(request.request, self._status())
+            case AskModels():
+                return Models(request.request, self._facts.models())
+            case AskCharacters():
+                cards = [card for card in self._shelf.cards() if request.after is None or card.name > request.after]
+                return Characters(request.request, tuple(cards[:CHARACTERS_PER_PAGE]), len(cards) > CHARACTERS_PER_PAGE)
+            case ExportCharacter():
+                return CharacterPhotos(request.request, request.name, self._shelf.photos(request.name))
+            case RenameCharacter():
+                self._shelf.rename(request.name, request.to)
+            case DeleteCharacter():
+                self._shelf.delete(request.name)
+            case Shutdown():
+                self.leaving = True
+        return Done(request.request)
+
+    def _greet(self, peer: bytes, request: Hello) -> None:
+        while len(self._clients) >= _CONNECTIONS:
+            self._forget(next(iter(self._clients)))
+        self._clients[peer] = request.client
+        self._peers[request.client] = peer
+        stage, sentence = self._supervisor.summary()
+        self._send(peer, Welcome(request.request, self._facts.release, self._facts.epoch, stage, sentence))
+        for brief in self.dispatcher.unacknowledged(request.client):
+            self._send(peer, self.dispatcher.update(request.client, brief.job_id))
+
+    def _status(self) -> Status:
+        queued, running, kept, spool_bytes = self.dispatcher.counts()
+        uptime = self._clock() - self._started
+        devices = self._supervisor.status()
+        return Status(self._facts.release, self._facts.pid, uptime, devices, queued, running, kept, spool_bytes, self._disk_free())
+
+    def _send(self, peer: bytes, reply: Reply) -> None:
+        if not self._door.send(peer, self._replies.encode(reply)):
+            self._log.debug("a client does not read")
+
+    def _forget(self, peer: bytes) -> None:
+        client = self._clients.pop(peer)
+        if self._peers.get(client) == peer:
+            del self._peers[client]

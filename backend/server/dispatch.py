@@ -1,0 +1,288 @@
+"""Jobs from the moment they are accepted until they are forgotten: between the spool that keeps them and the workers that do them.
+
+The spool has the truth; what is here in memory is read from it at the start and changed only after it. A report of an attempt that does
+not count any more changes nothing, so every job ends exactly once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from protocol.codec import Codec
+from protocol.errors import Cancelled, JobIdConflict, LikenessError, PoisonJob, ServiceError, UnknownJob
+from protocol.jobs import Job
+from protocol.limits import KEEP_ACKNOWLEDGED_BYTES, KEEP_ACKNOWLEDGED_S
+from protocol.messages import Fault, JobBrief, JobUpdate, Preview, Reply, Stage, Submit
+from protocol.results import Outcome
+
+from ..pipe import Lease
+from .queue import Entry, Limits, admit, after_death, after_restart, in_order, leased, may_finish, next_job
+from .spool import Kept, Plane, Spool, map_planes
+from .supervisor import Death, End, Look, Progress, Report, Supervisor
+
+KEEP_ACKNOWLEDGED_JOBS = 1000
+"""Rows are small, but ten thousand of them a day are not needed."""
+_PRUNE_S = 60.0
+Tell = Callable[[str, Reply], None]
+"""Sends something to a client, if it is there."""
+
+
+@dataclass
+class _Job:
+    entry: Entry
+    note: str
+    input_bytes: int
+    output_bytes: int = 0
+    fault: tuple[str, str] | None = None
+    acknowledged: float | None = None
+    progress: Progress | None = None
+
+
+class Dispatcher:
+    """Jobs of all clients. `tell` sends updates; `wall` gives seconds since 1970, for what is kept over restarts."""
+
+    def __init__(self, spool: Spool, supervisor: Supervisor, tell: Tell, wall: Callable[[], float], limits: Limits | None = None) -> None:
+        self._spool, self._supervisor, self._tell, self._wall = spool, supervisor, tell, wall
+        self._limits = limits or Limits()
+        self._codec, self._outcomes = Codec[Job](get_args(Job)), Codec[Outcome](get_args(Outcome))
+        self._log = logging.getLogger("likeness.jobs")
+        self._jobs: dict[str, _Job] = {}
+        self._served: dict[str, int] = {}
+        self._unsaved: list[End] = []
+        self._retry_at = self._prune_at = 0.0
+        for kept in spool.load():
+            self._jobs[kept.entry.job_id] = self._revived(kept)
+        self._last_order = max((job.entry.order for job in self._jobs.values()), default=0)
+
+    # What clients ask ------------------------------------------------------------------------------------------------------------------
+    def submit(self, client: str, request: Submit) -> None:
+        """Keep a job. When this returns it is accepted. Raises `Busy`, `JobIdConflict`, `DiskFull`, `SpoolUnusable`."""
+        header, planes = self._codec.encode_header(request.job)
+        if request.job_id in self._jobs:
+            self._check_same(client, request.job_id, header, planes)
+            return
+        admit((job.entry for job in self._jobs.values()), client, self._bytes_of(client), self._limits)
+        entry = Entry(request.job_id, client, request.priority, self._last_order + 1)
+        self._spool.add(entry, request.note, header, planes)
+        self._last_order += 1
+        self._jobs[entry.job_id] = _Job(entry, request.note, sum(memoryview(plane).nbytes for plane in planes))
+        self._log.info("job %s accepted", entry.job_id)
+        if request.replaces is not None:
+            self._replace(client, request.replaces)
+        self._announce(entry.job_id)
+
+    def cancel(self, client: str, job_id: str) -> None:
+        """Stop a job: it is cancelled from this moment, and its worker stops within a step."""
+        job = self._find(client, job_id)
+        if not job.entry.stage.final:
+            ran = job.entry.stage is Stage.RUNNING
+            self._end(job, Stage.CANCELLED, (Cancelled.code, str(Cancelled())))
+            if ran:
+                self._supervisor.stop(job_id, self._now)
+
+    def update(self, client: str, job_id: str, request: int | None = None) -> JobUpdate:
+        """Where a job is; raises `UnknownJob`."""
+        job = self._find(client, job_id)
+        progress = job.progress if job.entry.stage is Stage.RUNNING else None
+        return JobUpdate(
+            job_id,
+            job.entry.stage,
+            request,
+            position=self._position(job_id) if job.entry.stage is Stage.QUEUED else None,
+            step=progress.step if progress else None,
+            steps=progress.steps if progress else None,
+            seconds_left=progress.seconds_left if progress else None,
+            fault=Fault(job.fault[0][:256], job.fault[1][:1000]) if job.fault else None,
+            attempt=job.entry.attempt,
+            note=job.note,
+        )
+
+    def outcome(self, client: str, job_id: str) -> tuple[Outcome, str]:
+        """The outcome of a job that is done, its planes mapped from the spool, and the job's note."""
+        job = self._find(client, job_id)
+        if job.entry.stage is not Stage.DONE:
+            raise UnknownJob(f"The job is {job.entry.stage.value}, so there is nothing to fetch. {UnknownJob.cure}")
+        blob = self._spool.outcome(job_id)
+        return self._outcomes.decode_header(blob.header, map_planes(blob.path, blob.lengths), blob.version), job.note
+
+    def acknowledge(self, client: str, job_id: str) -> None:
+        """The client has what it wanted; a job that is not over is cancelled."""
+        self.cancel(client, job_id)
+        job = self._find(client, job_id)
+        if job.acknowledged is None:
+            now = self._wall()
+            self._spool.acknowledge(job_id, now)
+            job.acknowledged, job.entry = now, replace(job.entry, acknowledged=True)
+
+    def unacknowledged(self, client: str) -> list[JobBrief]:
+        """What this client has not taken yet, oldest first."""
+        own = [job.entry for job in self._jobs.values() if job.entry.client == client and not job.entry.acknowledged]
+        return [JobBrief(entry.job_id, entry.stage) for entry in sorted(own, key=lambda entry: entry.order)]
+
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many jobs are queued, running, and kept; and the bytes of all."""
+        stages = [job.entry.stage for job in self._jobs.values()]
+        total = sum(job.input_bytes + job.output_bytes for job in self._jobs.values())
+        return stages.count(Stage.QUEUED), stages.count(Stage.RUNNING), sum(stage.final for stage in stages), total
+
+    # What time brings ------------------------------------------------------------------------------------------------------------------
+    def tick(self, now: float) -> None:
+        """Hear the workers, give them jobs, forget what is old."""
+        self._now = now
+        for report in self._supervisor.tick(now):
+            self._hear(report, now)
+        if self._unsaved and now >= self._retry_at:
+            waiting, self._unsaved = self._unsaved, []
+            for end in waiting:
+                self._finish(end, now)
+        self._give(now)
+        try:
+            self._spool.note_flushed()
+            if now >= self._prune_at:
+                self._prune_at = now + _PRUNE_S
+                self._prune()
+        except ServiceError as error:
+            self._log.warning("%s", error)
+
+    _now = 0.0
+
+    def _give(self, now: float) -> None:
+        for device in self._supervisor.idle():
+            entry = next_job([job.entry for job in self._jobs.values()], self._served)
+            if entry is None:
+                return
+            job = self._jobs[entry.job_id]
+            try:
+                blob = self._spool.job(entry.job_id)
+                self._spool.save(leased(entry))
+            except ServiceError as error:
+                self._log.warning("%s", error)
+                return  # still queued; the next tick tries again
+            job.entry, job.progress = leased(entry), None
+            self._served[entry.client] = max(self._served.values(), default=0) + 1
+            places = str(blob.path), str(self._spool.output_path(entry.job_id, job.entry.attempt))
+            self._supervisor.lease(device, Lease(entry.job_id, job.entry.attempt, *places, blob.lengths), blob.header, now)
+            self._log.info("job %s on %s, attempt %d", entry.job_id, device, job.entry.attempt)
+            self._announce(entry.job_id)
+            self._announce_queue()
+
+    def _hear(self, report: Report, now: float) -> None:
+        job = self._jobs.get(report.job_id)
+        if job is None or not may_finish(job.entry, report.attempt):
+            return
+        match report:
+            case Progress():
+                job.progress = report
+                self._announce(report.job_id)
+            case Look():
+                self._tell(job.entry.client, Preview(report.job_id, report.step, report.picture))
+            case End():
+                self._finish(report, now)
+            case Death():
+                self._after_death(job, report)
+
+    def _finish(self, end: End, now: float) -> None:
+        """Keep how an attempt ended. While the disk is full, the end waits here, and its planes in their file."""
+        job = self._jobs.get(end.job_id)
+        if job is None or not may_finish(job.entry, end.attempt):
+            return
+        stage = Stage.DONE if end.fault is None else Stage.CANCELLED if end.fault[0] == Cancelled.code else Stage.FAILED
+        entry = replace(job.entry, stage=stage)
+        try:
+            self._spool.finish(entry, end.outcome, end.lengths, end.fault)
+        except ServiceError as error:
+            self._log.warning("job %s is done, but cannot be kept: %s", end.job_id, error)
+            self._unsaved.append(end)
+            self._retry_at = now + 1.0
+            return
+        job.entry, job.fault, job.output_bytes, job.input_bytes = entry, end.fault, sum(end.lengths), 0
+        self._log.info("job %s %s", end.job_id, stage.value)
+        self._announce(end.job_id)
+
+    def _after_death(self, job: _Job, report: Death) -> None:
+        entry = after_death(job.entry, self._limits)
+        self._log.warning("job %s lost its worker %d times", report.job_id, entry.kills)
+        if entry.stage is Stage.FAILED:
+            sentence = f"{(PoisonJob.__doc__ or '').strip()} {report.sentence} {PoisonJob.cure}"
+            self._finish(End(report.job_id, report.attempt, None, (), (PoisonJob.code, sentence)), self._now)
+            return
+        job.entry, job.progress = entry, None
+        with suppress(ServiceError):  # the spool still says that it runs, which a restart reads as queued
+            self._spool.save(entry)
+        self._announce(report.job_id)
+
+    # Inside ------------------------------------------------------------------------------------------------------------------------------
+    def _end(self, job: _Job, stage: Stage, fault: tuple[str, str]) -> None:
+        """End a job without an outcome."""
+        entry = replace(job.entry, stage=stage)
+        self._spool.end(entry, fault)
+        job.entry, job.fault, job.input_bytes = entry, fault, 0
+        self._log.info("job %s %s", entry.job_id, stage.value)
+        self._announce(entry.job_id)
+
+    def _revived(self, kept: Kept) -> _Job:
+        entry = after_restart(kept.entry, self._limits)
+        fault = kept.fault
+        if entry != kept.entry:
+            if entry.stage is Stage.FAILED:
+                fault = PoisonJob.code, str(PoisonJob())
+                self._spool.end(entry, fault)
+            else:
+                self._spool.save(entry)
+        return _Job(entry, kept.note, kept.input_bytes, kept.output_bytes, fault, kept.acknowledged)
+
+    def _find(self, client: str, job_id: str) -> _Job:
+        job = self._jobs.get(job_id)
+        if job is None or job.entry.client != client:
+            raise UnknownJob(f"There is no job of this program with the id {job_id}. {UnknownJob.cure}")
+        return job
+
+    def _check_same(self, client: str, job_id: str, header: bytes, planes: list[Plane]) -> None:
+        if self._jobs[job_id].entry.client != client or not self._spool.same(job_id, header, planes):
+            raise JobIdConflict(f"Another job was sent under the id {job_id} before. {JobIdConflict.cure}")
+
+    def _replace(self, client: str, job_id: str) -> None:
+        """A live edit takes the place of a job that waits; one that runs already goes on."""
+        job = self._jobs.get(job_id)
+        if job is not None and job.entry.client == client and job.entry.stage is Stage.QUEUED:
+            self._end(job, Stage.CANCELLED, (Cancelled.code, f"A newer version took its place. {Cancelled.cure}"))
+
+    def _announce(self, job_id: str) -> None:
+        client = self._jobs[job_id].entry.client
+        self._tell(client, self.update(client, job_id))
+
+    def _announce_queue(self) -> None:
+        """The queue moved: say so to those who wait."""
+        for entry in in_order((job.entry for job in self._jobs.values()), self._served):
+            self._announce(entry.job_id)
+
+    def _position(self, job_id: str) -> int:
+        order = in_order((job.entry for job in self._jobs.values()), self._served)
+        return next((place for place, entry in enumerate(order) if entry.job_id == job_id), 0)
+
+    def _bytes_of(self, client: str) -> int:
+        own = [job for job in self._jobs.values() if job.entry.client == client and not job.entry.acknowledged]
+        return sum(job.input_bytes + job.output_bytes for job in own)
+
+    def _prune(self) -> None:
+        """Forget acknowledged jobs: those of yesterday, and the oldest when they are too many or too large."""
+        taken = sorted((job for job in self._jobs.values() if job.acknowledged is not None), key=lambda job: -(job.acknowledged or 0.0))
+        now, total, gone = self._wall(), 0, list[str]()
+        for number, job in enumerate(taken):
+            total += job.output_bytes
+            old = now - (job.acknowledged or 0.0) > KEEP_ACKNOWLEDGED_S
+            if old or total > KEEP_ACKNOWLEDGED_BYTES or number >= KEEP_ACKNOWLEDGED_JOBS:
+                gone.append(job.entry.job_id)
+        if gone:
+            self._spool.forget(gone)
+            for job_id in gone:
+                del self._jobs[job_id]
+
+
+def sentence_of(error: LikenessError) -> str:
+    """An error's sentence, as long as a message may carry."""
+    return str(error)[:1000]

@@ -1,0 +1,345 @@
+"""Where jobs are kept: one SQLite file, and per job one file with its planes and one with its result's. Keeps; decides nothing.
+
+Accepted means kept. The death of any process loses nothing, since the page cache outlives it. Against a power cut, a thread writes new
+files and the write-ahead log through to the disk within a second; nobody waits for it. A job that was not through when the power went is
+failed with `Interrupted` at the next start, and the file opens clean: SQLite replays its log up to the last whole transaction.
+
+Order of each step: planes to a temporary file, rename, then the row. So a row always has its file, and a file without a row is swept.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from protocol.discovery import make_private_folder
+from protocol.errors import DiskFull, Interrupted, ServiceError, SpoolUnusable
+from protocol.limits import DISK_RESERVE_BYTES
+from protocol.messages import Priority, Stage
+from protocol.version import VERSION, Version
+
+from .flush import Flusher
+from .queue import Entry
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    job_id TEXT PRIMARY KEY, client TEXT NOT NULL, priority TEXT NOT NULL, "order" INTEGER NOT NULL, stage TEXT NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL, version TEXT NOT NULL,
+    header BLOB NOT NULL, lengths TEXT NOT NULL, flushed INTEGER NOT NULL DEFAULT 0,
+    outcome BLOB, out_attempt INTEGER, out_lengths TEXT NOT NULL DEFAULT '', code TEXT, sentence TEXT, acknowledged REAL
+);
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+Plane = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One job as it lies in the spool, without its planes."""
+
+    entry: Entry
+    note: str
+    input_bytes: int
+    output_bytes: int
+    fault: tuple[str, str] | None
+    """Wire code and sentence."""
+    acknowledged: float | None
+    """When, in seconds since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A header and where its planes lie."""
+
+    header: bytes
+    version: Version
+    path: Path
+    lengths: tuple[int, ...]
+
+
+class Spool:
+    """The jobs in `folder`. `boot` names this run of the computer; `point` is told each step, so that tests can pull the plug there."""
+
+    def __init__(
+        self, folder: Path, *, boot: str | None = None, point: Callable[[str], None] = lambda name: None, reserve: int = DISK_RESERVE_BYTES
+    ) -> None:
+        self.folder = folder
+        self._planes = folder / "planes"
+        self._point, self._reserve = point, reserve
+        with _as_errors(folder, 0):
+            make_private_folder(folder)
+            make_private_folder(self._planes)
+            self._base = sqlite3.connect(folder / "spool.sqlite", isolation_level=None, timeout=2.0)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.executescript(_SCHEMA)
+            self._recover(boot or boot_name())
+        self._flusher = Flusher(folder / "spool.sqlite-wal")
+
+    # A job comes ------------------------------------------------------------------------------------------------------------------------
+    def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Plane]) -> None:
+        """Keep a new job. When this returns, the death of any process does not lose it. Raises `DiskFull` or `SpoolUnusable`."""
+        needed = sum(memoryview(plane).nbytes for plane in planes)
+        self._check_room(needed)
+        path = self.input_path(entry.job_id)
+        with _as_errors(self.folder, needed):
+            if planes:
+                temporary = path.with_suffix(".new")
+                try:
+                    write_planes(temporary, planes)
+                except OSError:
+                    temporary.unlink(missing_ok=True)
+                    raise
+                self._point("add.written")
+                os.replace(temporary, path)
+            self._point("add.renamed")
+            self._base.execute(
+                'INSERT INTO jobs (job_id, client, priority, "order", stage, note, version, header, lengths) VALUES (?,?,?,?,?,?,?,?,?)',
+                (
+                    entry.job_id,
+                    entry.client,
+                    entry.priority.value,
+                    entry.order,
+                    entry.stage.value,
+                    note,
+                    f"{VERSION.major}.{VERSION.minor}",
+                    header,
+                    _join([memoryview(plane).nbytes for plane in planes]),
+                ),
+            )
+            self._point("add.committed")
+        self._flusher.add((entry.job_id, None), path if planes else None)
+
+    def same(self, job_id: str, header: bytes, planes: Sequence[Plane]) -> bool:
+        """Whether the job that is kept under this id is this one. Planes are compared as long as they are needed and so kept."""
+        kept = self.job(job_id)
+        if kept.header != header or [memoryview(plane).nbytes for plane in planes] != list(kept.lengths):
+            return False
+        if not kept.path.exists():
+            return True
+        return all(mine == theirs for mine, theirs in zip(map_planes(kept.path, kept.lengths), planes, strict=True))
+
+    # A job moves ------------------------------------------------------------------------------------------------------------------------
+    def save(self, entry: Entry) -> None:
+        """Keep the stage and the counters of a job."""
+        with _as_errors(self.folder, 0):
+            self._base.execute(
+                "UPDATE jobs SET stage=?, attempt=?, kills=? WHERE job_id=?", (entry.stage.value, entry.attempt, entry.kills, entry.job_id)
+            )
+            self._point("save.committed")
+
+    def end(self, entry: Entry, fault: tuple[str, str]) -> None:
+        """Keep that a job is over without an outcome, and why."""
+        with _as_errors(self.folder, 0):
+            self._base.execute(
+                "UPDATE jobs SET stage=?, attempt=?, kills=?, code=?, sentence=? WHERE job_id=?",
+                (entry.stage.value, entry.attempt, entry.kills, *fault, entry.job_id),
+            )
+            self._point("end.committed")
+        self._flusher.add((entry.job_id, None), None)
+
+    def finish(self, entry: Entry, outcome: bytes | None, lengths: Sequence[int], fault: tuple[str, str] | None) -> bool:
+        """Keep the end of an attempt: an outcome (its planes lie in `output_path`) or a fault. False: that attempt counts no more.
+
+        Compare-and-set on the attempt, so that a worker that was given up cannot overwrite the result of another.
+        """
+        temporary, path = self.output_path(entry.job_id, entry.attempt), self._result_path(entry.job_id, entry.attempt)
+        with _as_errors(self.folder, 0):
+            if outcome is not None and temporary.exists():
+                os.replace(temporary, path)
+            self._point("finish.renamed")
+            code, sentence = fault or (None, None)
+            done = self._base.execute(
+                "UPDATE jobs SET stage=?, outcome=?, out_attempt=?, out_lengths=?, code=?, sentence=?, flushed=0 "
+                "WHERE job_id=? AND stage='running' AND attempt=?",
+                (entry.stage.value, outcome, entry.attempt, _join(lengths), code, sentence, entry.job_id, entry.attempt),
+            )
+            self._point("finish.committed")
+        if not done.rowcount:
+            path.unlink(missing_ok=True)
+            return False
+        self._flusher.add((entry.job_id, entry.attempt), path if lengths else None)
+        return True
+
+    def acknowledge(self, job_id: str, now: float) -> None:
+        """The client has it."""
+        with _as_errors(self.folder, 0):
+            self._base.execute("UPDATE jobs SET acknowledged=? WHERE job_id=? AND acknowledged IS NULL", (now, job_id))
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Delete jobs and all that is theirs."""
+        with _as_errors(self.folder, 0):
+            self._base.executemany("DELETE FROM jobs WHERE job_id=?", [(job_id,) for job_id in job_ids])
+        for job_id in job_ids:
+            for path in self._planes.glob(f"{job_id}.*"):
+                path.unlink(missing_ok=True)
+
+    def note_flushed(self) -> None:
+        """Note which jobs are through to the disk by now; the planes of those that are over are deleted."""
+        done = self._flusher.done()
+        if not done:
+            return
+        with _as_errors(self.folder, 0):
+            self._base.executemany("UPDATE jobs SET flushed=1 WHERE job_id=? AND out_attempt IS ?", done)
+        for job_id, _ in done:
+            row = self._base.execute("SELECT stage FROM jobs WHERE job_id=?", (job_id,)).fetchone()
+            if row is None or Stage(row[0]).final:
+                self.input_path(job_id).unlink(missing_ok=True)
+
+    # What is there ----------------------------------------------------------------------------------------------------------------------
+    def load(self) -> list[Kept]:
+        """Every job."""
+        columns = 'job_id, client, priority, "order", stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged'
+        return [_kept(row) for row in self._base.execute(f"SELECT {columns} FROM jobs")]
+
+    def job(self, job_id: str) -> Blob:
+        """The job as it came; `KeyError` if there is none."""
+        query = "SELECT header, version, lengths FROM jobs WHERE job_id=?"
+        return self._blob(query, job_id, lambda attempt: self.input_path(job_id))
+
+    def outcome(self, job_id: str) -> Blob:
+        """The outcome of a job that is done; `KeyError` if there is none."""
+        query = "SELECT outcome, version, out_lengths, out_attempt FROM jobs WHERE job_id=? AND outcome IS NOT NULL"
+        return self._blob(query, job_id, lambda attempt: self._result_path(job_id, attempt))
+
+    def input_path(self, job_id: str) -> Path:
+        """The planes of a job."""
+        return self._planes / f"{job_id}.in"
+
+    def output_path(self, job_id: str, attempt: int) -> Path:
+        """Where the worker of this attempt writes its planes."""
+        return self._planes / f"{job_id}.{attempt}.part"
+
+    def disk_free(self) -> int:
+        """Bytes free where the spool lies."""
+        return shutil.disk_usage(self.folder).free
+
+    def close(self) -> None:
+        """Write everything through and close."""
+        self._flusher.close()
+        try:
+            self.note_flushed()
+            self._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except (sqlite3.Error, ServiceError):
+            pass  # it opens from its log the next time
+        self._base.close()
+
+    # Inside -----------------------------------------------------------------------------------------------------------------------------
+    def _blob(self, query: str, job_id: str, path: Callable[[int], Path]) -> Blob:
+        row = self._base.execute(query, (job_id,)).fetchone()
+        if row is None:
+            raise KeyError(job_id)
+        header, version, lengths, *attempt = row
+        return Blob(header, Version(*map(int, version.split("."))), path(*attempt or [0]), _split(lengths))
+
+    def _result_path(self, job_id: str, attempt: int) -> Path:
+        return self._planes / f"{job_id}.{attempt}.out"
+
+    def _check_room(self, needed: int) -> None:
+        free = self.disk_free()
+        if free < needed + self._reserve:
+            raise _disk_full(self.folder, needed + self._reserve, free)
+
+    def _recover(self, boot: str) -> None:
+        """Sweep what no row owns; fail what a power cut left without its planes."""
+        known = dict(self._base.execute("SELECT name, value FROM facts"))
+        power_cut = known.get("boot", boot) != boot
+        self._base.execute("INSERT OR REPLACE INTO facts VALUES ('boot', ?)", (boot,))
+        owned: set[str] = set()
+        for kept in self.load():
+            job_id, stage = kept.entry.job_id, kept.entry.stage
+            blob = self.outcome(job_id) if stage is Stage.DONE else self.job(job_id)
+            if not stage.final or stage is Stage.DONE:
+                if self._is_whole(blob, job_id, power_cut):
+                    owned.add(blob.path.name)
+                else:
+                    self._interrupt(kept.entry)
+        for path in self._planes.iterdir():
+            if path.name not in owned:
+                path.unlink(missing_ok=True)
+
+    def _is_whole(self, blob: Blob, job_id: str, power_cut: bool) -> bool:
+        if not blob.lengths:
+            return True
+        if not blob.path.exists() or blob.path.stat().st_size != sum(blob.lengths):
+            return False
+        (flushed,) = self._base.execute("SELECT flushed FROM jobs WHERE job_id=?", (job_id,)).fetchone()
+        return bool(flushed) or not power_cut
+
+    def _interrupt(self, entry: Entry) -> None:
+        self._base.execute(
+            "UPDATE jobs SET stage=?, outcome=NULL, out_lengths='', code=?, sentence=? WHERE job_id=?",
+            (Stage.FAILED.value, Interrupted.code, str(Interrupted()), entry.job_id),
+        )
+
+
+def _kept(row: tuple[Any, ...]) -> Kept:
+    job_id, client, priority, order, stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged = row
+    entry = Entry(job_id, client, Priority(priority), order, Stage(stage), attempt, kills, acknowledged is not None)
+    fault = None if code is None else (code, sentence)
+    return Kept(entry, note, sum(_split(lengths)), sum(_split(out_lengths)), fault, acknowledged)
+
+
+def write_planes(path: Path, planes: Sequence[Plane]) -> None:
+    """All planes behind each other in one new private file."""
+    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        for plane in planes:
+            rest = memoryview(plane).cast("B")
+            while rest:
+                rest = rest[file.write(rest) :]
+
+
+def map_planes(path: Path, lengths: Sequence[int]) -> list[memoryview]:
+    """The planes of a file, mapped and not read."""
+    if not sum(lengths):
+        return [memoryview(b"") for _ in lengths]
+    with path.open("rb") as file:
+        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
+    return [view[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def boot_name() -> str:
+    """A name of this run of the computer: another one after each start."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return f"{sys.platform}-{round((time.time() - time.monotonic()) / 120)}"  # within two minutes: clocks are corrected
+
+
+@contextmanager
+def _as_errors(folder: Path, needed: int) -> Generator[None]:
+    """What the system says, as errors of the tree."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if "full" in str(error):
+            raise _disk_full(folder, needed, 0) from error
+        raise SpoolUnusable(f"The jobs in {folder} cannot be kept ({error}). {SpoolUnusable.cure}") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(folder, needed, 0) from error
+        raise SpoolUnusable(f"The folder {folder} cannot be written or read ({error.strerror}). {SpoolUnusable.cure}") from error
+
+
+def _disk_full(folder: Path, needed: int, free: int) -> DiskFull:
+    return DiskFull(f"The job needs {needed / 1e6:.0f} MB on the drive of {folder}, {free / 1e6:.0f} MB is free. {DiskFull.cure}")
+
+
+def _join(lengths: Sequence[int]) -> str:
+    return ",".join(map(str, lengths))
+
+
+def _split(lengths: str) -> tuple[int, ...]:
+    return tuple(int(length) for length in lengths.split(",") if length)
