@@ -26,6 +26,7 @@ from .budget import Budget, learn
 from .crops import roughen
 from .people import People
 from .recogniser import traits_of
+from .typed import seed_torch, tensor
 
 SIDE = 128
 PROJECTION = 128
@@ -102,7 +103,7 @@ class Pair(nn.Module):
     def captions(self, bags: list[list[int]]) -> Tensor:
         """Normalised embeddings (N, PROJECTION)."""
         offsets = np.cumsum([0] + [len(bag) for bag in bags[:-1]])
-        return functional.normalize(self.text(torch.tensor([place for bag in bags for place in bag]), torch.from_numpy(offsets)))
+        return functional.normalize(self.text(torch.tensor([place for bag in bags for place in bag]), tensor(offsets)))
 
     def pictures(self, pixels: Tensor) -> Tensor:
         """Embeddings (N, PROJECTION), not normalised, of processed pictures (N, 3, SIDE, SIDE)."""
@@ -127,7 +128,7 @@ class Pair(nn.Module):
 
 def to_input(pictures: NDArray[np.uint8]) -> Tensor:
     """What `processor` makes of pictures of its own size, without PIL: uint8 (N, 128, 128, 3) to float32 (N, 3, 128, 128)."""
-    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255.0
+    values = tensor(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255.0
     mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, DEVIATION))
     return (values - mean) / deviation
 
@@ -140,10 +141,10 @@ def vocabulary_of(lines: list[str]) -> list[str]:
 
 def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, batch: int, seed: int) -> Pair:
     """Train on all but the last `held` persons; leaves image_encoder/, feature_extractor/ and the checkpoint in `folder`."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rows, _ = people.split(held, first)
     names, who = np.unique(people.persons[rows], return_inverse=True)
-    traits = torch.from_numpy(traits_of(names))
+    traits = tensor(traits_of(names))
     pair = Pair(vocabulary_of([people.descriptions[i] for i in rows]), traits.shape[1]).train()
 
     def loss_of(step: int, progress: float) -> Tensor:

@@ -6,11 +6,11 @@ model_zoo/scrfd.py). Here an anchor learns the faces of about its own size whose
 """
 
 import argparse
-import warnings
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from torch.nn import functional
 from .budget import Budget, learn
 from .composites import Canvas, compose
 from .people import People
+from .typed import channels_last, seed_torch, tensor, write_onnx
 
 F32 = NDArray[np.float32]
 STRIDES = (8, 16, 32)
@@ -138,7 +139,7 @@ def loss_of(detector: Detector, canvases: list[Canvas]) -> Tensor:
     """Focal loss (Lin et al. 2017) on scores, distance-IoU (Zheng et al. 2020) and L1 on boxes, L1 on keypoints, in face heights."""
     targets = [assign(canvas) for canvas in canvases]
     stacked = [np.stack(parts) for parts in zip(*((t.label, t.box, t.points, t.size) for t in targets), strict=True)]
-    label, box, points, size = (torch.from_numpy(array) for array in stacked)
+    label, box, points, size = (tensor(array) for array in stacked)
     with torch.autocast("cpu", torch.bfloat16):
         predicted = detector(to_input(np.stack([canvas.picture for canvas in canvases])))
     scores, boxes, offsets = (torch.cat(part, 1).float() for part in predicted)
@@ -167,15 +168,15 @@ def _distance_iou(a: Tensor, b: Tensor) -> Tensor:
 
 def to_input(pictures: NDArray[np.uint8]) -> Tensor:
     """Pictures uint8 (N, H, W, 3) RGB to float32 (N, 3, H, W)."""
-    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32)
+    values = tensor(pictures).permute(0, 3, 1, 2).to(torch.float32)
     return ((values - 127.5) / 128.0).contiguous(memory_format=torch.channels_last)
 
 
 def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, pixels: int, seed: int) -> Detector:
     """Train on composites of all but the last `held` persons, `pixels` a batch; leaves detector.pt and the checkpoint in `folder`."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rows, _ = people.split(held, first)
-    detector = Detector().to(memory_format=torch.channels_last).train()
+    detector = channels_last(Detector()).train()
 
     def step_loss(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step))
@@ -196,16 +197,10 @@ def load(folder: Path) -> Detector:
 
 def export(detector: Detector, path: Path) -> None:
     """Write ONNX that insightface takes for an SCRFD with keypoints: nine outputs, any height and width that are multiples of 32."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     names = [f"{what}_{stride}" for what in ("score", "bbox", "kps") for stride in STRIDES]
     axes: dict[str, dict[int, str]] = {"input.1": {2: "height", 3: "width"}}
     axes |= {name: {0: f"count_{name}"} for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            Exported(detector.float().eval()), (torch.zeros(1, 3, 128, 128),), str(path), dynamo=False, opset_version=17,
-            input_names=["input.1"], output_names=names, dynamic_axes=axes,
-        )  # fmt: skip
+    write_onnx(Exported(detector), torch.zeros(1, 3, 128, 128), path, names, axes)
 
 
 @dataclass(frozen=True)
@@ -222,17 +217,25 @@ class Figures:
         return f"size {self.side}: {found}, keypoints {100 * self.error:.1f} % of the face"
 
 
+class _Finder(Protocol):
+    """What is used of insightface's SCRFD; pictures are BGR, boxes (F, 5) end with the score, keypoints are (F, 5, 2)."""
+
+    def prepare(self, ctx_id: int, *, input_size: tuple[int, int], det_thresh: float) -> None: ...
+
+    def detect(self, img: NDArray[np.uint8]) -> tuple[F32, F32]: ...
+
+
 def figures(path: Path, people: People, rows: NDArray[np.int64], side: int, count: int) -> Figures:
     """Measure the ONNX file through insightface itself on `count` canvases of `side` pixels."""
-    from insightface.model_zoo import model_zoo  # imported late: seconds, and only the measurement needs it
-
-    model = model_zoo.get_model(str(path), providers=["CPUExecutionProvider"])
+    # Imported late and by name: it takes seconds, only the measurement needs it, and it has no types.
+    zoo: Any = importlib.import_module("insightface.model_zoo.model_zoo")
+    model: _Finder = zoo.get_model(str(path), providers=["CPUExecutionProvider"])
     model.prepare(-1, input_size=(side, side), det_thresh=0.5)
     found = asked = false = 0
     errors: list[float] = []
     for index in range(count):
         canvas = compose(people, rows, np.random.default_rng((7, side, index)), side)
-        detected, points = model.detect(cv2.cvtColor(canvas.picture, cv2.COLOR_RGB2BGR))
+        detected, points = model.detect(np.ascontiguousarray(canvas.picture[..., ::-1]))
         taken: set[int] = set()
         for box, five, ignored in zip(canvas.boxes, canvas.keypoints, canvas.ignored, strict=True):
             away = np.linalg.norm((detected[:, :2] + detected[:, 2:4]) / 2 - (box[:2] + box[2:]) / 2, axis=1) / (box[3] - box[1])

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +23,7 @@ from .budget import Budget, learn
 from .crops import Picture, roughen
 from .people import People
 from .recogniser import Residual
+from .typed import channels_last, seed_torch, tensor
 
 SIDE = 128
 Heads = dict[str, list[str]]
@@ -139,25 +140,25 @@ def _sized(picture: Picture) -> Picture:
 
 def to_input(pictures: NDArray[np.uint8]) -> Tensor:
     """Pictures uint8 (N, H, W, 3) to float32 (N, 3, H, W) in [-1, 1]."""
-    values = torch.from_numpy(pictures).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1.0
+    values = tensor(pictures).permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1.0
     return values.contiguous(memory_format=torch.channels_last)
 
 
 def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, batch: int, seed: int) -> Judge:
     """Train on all but the last `held` persons; leaves the judge and the checkpoint in `folder`."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rows, _ = people.split(held, first)
     known = [parted(people.attributes[i]) for i in rows]
     heads: Heads = {name: sorted({row[name] for row in known}) for name in known[0]}
     labels = {name: np.array([values.index(row[name]) for row in known]) for name, values in heads.items()}
-    judge = Judge(heads, JudgeNet(heads).to(memory_format=torch.channels_last).train())
+    judge = Judge(heads, channels_last(JudgeNet(heads)).train())
 
     def loss_of(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step))
         chosen = rng.integers(0, len(rows), batch)
         with torch.autocast("cpu", torch.bfloat16):
             logits = judge.net(to_input(np.stack([roughen(people.pictures[rows[i]], rng) for i in chosen])))
-        losses = [functional.cross_entropy(logits[name].float(), torch.from_numpy(labels[name][chosen])) for name in heads]
+        losses = [functional.cross_entropy(logits[name].float(), tensor(labels[name][chosen])) for name in heads]
         return torch.stack(losses).sum()
 
     learn(judge.net, loss_of, budget, folder)

@@ -9,7 +9,6 @@ A picture of one person among thousands says little at first. So, beside ArcFace
 """
 
 import argparse
-import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from torch.nn import functional
 from .budget import Budget, learn
 from .crops import CROP, Picture, cover, crop, roughen
 from .people import People
+from .typed import channels_last, seed_torch, tensor, write_onnx
 from .world import person
 
 EMBEDDING = 512
@@ -124,7 +124,7 @@ def traits_of(seeds: NDArray[np.int64]) -> NDArray[np.float32]:
 
 def to_input(crops: NDArray[np.uint8]) -> Tensor:
     """Crops uint8 (N, 112, 112, 3) RGB to what the network reads, float32 (N, 3, 112, 112)."""
-    values = torch.from_numpy(crops).permute(0, 3, 1, 2).to(torch.float32)
+    values = tensor(crops).permute(0, 3, 1, 2).to(torch.float32)
     return ((values - 127.5) / 127.5).contiguous(memory_format=torch.channels_last)
 
 
@@ -138,11 +138,11 @@ def training_crop(picture: Picture, keypoints: NDArray[np.float32], rng: np.rand
 
 def train(people: People, folder: Path, budget: Budget, *, held: int, first: int | None, batch: int, seed: int) -> Recogniser:
     """Train on all but the last `held` persons of `people`; leaves recogniser.pt and the checkpoint in `folder`."""
-    torch.manual_seed(seed)
+    seed_torch(seed)
     rows, _ = people.split(held, first)
     names, labels = np.unique(people.persons[rows], return_inverse=True)
-    traits = torch.from_numpy(traits_of(names))
-    student = _Student(len(names), traits.shape[1]).to(memory_format=torch.channels_last).train()
+    traits = tensor(traits_of(names))
+    student = channels_last(_Student(len(names), traits.shape[1])).train()
 
     def loss_of(step: int, progress: float) -> Tensor:
         rng = np.random.default_rng((seed, step))
@@ -150,7 +150,7 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, first: int
         crops = [training_crop(people.pictures[rows[i]], people.keypoints[rows[i]], rng) for i in chosen]
         with torch.autocast("cpu", torch.bfloat16):
             embeddings = student.recogniser(to_input(np.stack(crops)))
-        who = torch.from_numpy(labels[chosen])
+        who = tensor(labels[chosen])
         margin = MARGIN * min(1.0, max(0.0, progress - 0.35) / 0.35)
         read = functional.smooth_l1_loss(student.traits(embeddings), traits[who])
         return student.classifier(embeddings, who, margin) + TRAITS * (1 - 0.7 * progress) * read
@@ -174,14 +174,8 @@ def export(recogniser: Recogniser, path: Path) -> None:
     insightface looks at the first eight nodes for names that begin with Sub or Mul; finding none, it normalises to
     (x - 127.5) / 127.5 itself, which is what this network was trained with.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sample = torch.zeros(1, 3, CROP, CROP)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            recogniser.float().eval(), (sample,), str(path), dynamo=False, opset_version=17,
-            input_names=["input.1"], output_names=["embedding"], dynamic_axes={"input.1": {0: "None"}, "embedding": {0: "None"}},
-        )  # fmt: skip
+    free = {"input.1": {0: "None"}, "embedding": {0: "None"}}
+    write_onnx(recogniser, torch.zeros(1, 3, CROP, CROP), path, ["embedding"], free)
 
 
 @torch.no_grad()
