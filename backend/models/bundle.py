@@ -19,7 +19,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     family = "sdxl"                  # required: "sdxl" or "sd15"
     name = ""                        # for people; the id when empty
     size = [128, 128]                # required: width, height that the model draws best
-    sizes = []                       # other sizes it was trained on, [[width, height], ...]
+    sizes = []                       # other sizes it was trained on, [[width, height], ...]; "buckets" for SDXL's, scaled to `size`
     avoid = []                       # sizes never to draw at, although they fit (InstantID at 1024 x 1024)
     drawn = false                    # the model knows drawn people only; said when a photo shows no face to it
 
@@ -58,6 +58,7 @@ from protocol.errors import ModelError, UnknownModel
 from protocol.geometry import Extent
 from protocol.jobs import GuideKind
 
+from ..pipelines.sizes import buckets
 from .adapters import AdapterKind
 
 
@@ -170,6 +171,8 @@ class Model:
 
 def _read(folder: Path, table: dict[str, Any]) -> Model:
     extent = _extent(table["size"])
+    grid = _halvings(folder, "vae") * _halvings(folder, "unet")
+    nets = folder / "controlnets"
     faces = folder / table.get("faces", {}).get("folder", "faces")
     return Model(
         folder=folder,
@@ -177,13 +180,13 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         name=str(table.get("name") or table["id"]),
         family=Family(table["family"]),
         extent=extent,
-        extents=(extent, *(other for other in map(_extent, table.get("sizes", [])) if other != extent)),
+        extents=_extents(extent, table.get("sizes", []), grid),
         avoid=tuple(map(_extent, table.get("avoid", []))),
         defaults=Defaults(**table.get("defaults", {})),
         factor=_halvings(folder, "vae"),
-        grid=_halvings(folder, "vae") * _halvings(folder, "unet"),
+        grid=grid,
         adapters=_adapters(folder, table.get("ip_adapter")),
-        controls=tuple((kind, folder / "controlnets" / kind.value) for kind in GuideKind if (folder / "controlnets" / kind.value).is_dir()),
+        controls=tuple((kind, nets / kind.value) for kind in GuideKind if (nets / kind.value).is_dir()),
         instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
         faces=faces if faces.is_dir() else None,
         det_sizes=tuple(int(size) for size in table.get("faces", {}).get("det_sizes", [])),
@@ -198,6 +201,17 @@ def instant_id_file(folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
+def _extents(own: Extent, listed: list[list[int]] | str, grid: int) -> tuple[Extent, ...]:
+    """All sizes, the model's own first. Beside the buckets stands a slightly smaller square, for when the square itself is avoided."""
+    if listed == "buckets":
+        others = (*buckets(own.width, grid), Extent(own.width - grid, own.height - grid))
+    elif isinstance(listed, str):
+        raise ValueError(f"sizes = {listed!r}")
+    else:
+        others = tuple(map(_extent, listed))
+    return tuple(dict.fromkeys((own, *others)))
+
+
 def _extent(pair: list[int]) -> Extent:
     width, height = pair
     return Extent(int(width), int(height))
@@ -209,13 +223,15 @@ def _halvings(folder: Path, part: str) -> int:
         config = cast("dict[str, Any]", json.loads((folder / part / "config.json").read_text(encoding="utf-8")))
         return 2 ** (len(config["block_out_channels"]) - 1)
     except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise ModelError(f"The folder {part!r} of the model in {folder} is missing or damaged ({error}). Install the model again.") from error
+        raise ModelError(
+            f"The folder {part!r} of the model in {folder} is missing or damaged ({error}). Install the model again."
+        ) from error
 
 
 def _adapters(folder: Path, entries: list[dict[str, str]] | None) -> tuple[AdapterEntry, ...]:
     if entries is None:
-        files = sorted(path for path in (folder / "ip_adapter").glob("*") if path.suffix in {".safetensors", ".bin"})
-        return tuple(AdapterEntry(path.stem, path) for path in files)
+        files = {path.stem: path for ending in ("bin", "safetensors") for path in (folder / "ip_adapter").glob(f"*.{ending}")}
+        return tuple(AdapterEntry(name, files[name]) for name in sorted(files))
     return tuple(
         AdapterEntry(
             entry["name"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -97,9 +98,9 @@ def _read(path: Path) -> State:
         raise ModelError(f"The adapter file {path} is missing. Install the model again.")
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors import torch as safetensors
 
-            return load_file(path)
+            return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
         nested = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise ModelError(f"{path.name} cannot be read: {_first_line(error)} Download it again.") from error
@@ -135,7 +136,7 @@ def _projection(path: Path, kind: AdapterKind, state: State) -> Untyped:
     from diffusers.models.embeddings import ImageProjection
 
     # The converter reads nothing from its object when it loads strictly, hence None in the place of a UNet.
-    convert: Untyped = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers  # pyright: ignore[reportPrivateUsage]
+    convert: Untyped = getattr(UNet2DConditionLoadersMixin, "_convert_ip_adapter_image_proj_to_diffusers")  # noqa: B009
     state = {key: value.float() for key, value in state.items()}
     try:
         if kind is AdapterKind.BASE:  # the converter would take any number of tokens for 4

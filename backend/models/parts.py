@@ -33,10 +33,10 @@ class Parts:
     @property
     def base(self) -> dict[str, Any]:
         """What every stock pipeline of the family takes: unet, vae, text encoders and tokenizers, by their names in the pipeline."""
-        import diffusers
         import transformers
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        parts: dict[str, Any] = {"unet": self.unet, "vae": self._module("vae", diffusers.AutoencoderKL)}
+        parts: dict[str, Any] = {"unet": self.unet, "vae": self._module("vae", AutoencoderKL)}
         parts["text_encoder"] = self._module("text_encoder", transformers.CLIPTextModel)
         parts["tokenizer"] = self._tokenizer("tokenizer")
         if self.model.family is Family.SDXL:
@@ -47,9 +47,9 @@ class Parts:
     @property
     def unet(self) -> Untyped:
         """UNet2DConditionModel, with the LoRA of the model's style already in its weights."""
-        import diffusers
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-        return self._once("unet", lambda: self._styled(self._module("unet/plain", diffusers.UNet2DConditionModel, "unet")))
+        return self._once("unet", lambda: self._styled(self._module("unet/plain", UNet2DConditionModel, "unet")))
 
     @property
     def scheduler(self) -> Untyped:
@@ -96,7 +96,8 @@ class Parts:
             side = self.image_encoder().config.image_size
             square = {"height": side, "width": side}
             return self._once("processor", lambda: CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square))
-        return self._once("processor", lambda: CLIPImageProcessorPil.from_pretrained(str(folder), local_files_only=True))
+        load: Untyped = CLIPImageProcessorPil.from_pretrained
+        return self._once("processor", lambda: load(str(folder), local_files_only=True))
 
     @property
     def preview_table(self) -> dict[str, Any] | None:
@@ -110,9 +111,9 @@ class Parts:
             raise UnknownModel(f"The model {self.model.id!r} has no InstantID, so it cannot draw a given person. {advice}")
 
     def _control_net(self, name: str) -> Untyped:
-        import diffusers
+        from diffusers.models.controlnets.controlnet import ControlNetModel
 
-        return self._module(name, diffusers.ControlNetModel)
+        return self._module(name, ControlNetModel)
 
     def _module(self, name: str, kind: Untyped, folder: str | None = None) -> Untyped:
         return self._once(name, lambda: load_part(kind, self.model.folder / (folder or name), self.dtype).to(self.device))
@@ -123,7 +124,8 @@ class Parts:
         folder = self.model.folder / name
         if not folder.is_dir():
             raise ModelError(f"The folder {name!r} of the model in {self.model.folder} is missing. Install the model again.")
-        return self._once(name, lambda: CLIPTokenizer.from_pretrained(str(folder), local_files_only=True))
+        load: Untyped = CLIPTokenizer.from_pretrained
+        return self._once(name, lambda: load(str(folder), local_files_only=True))
 
     def _load_scheduler(self) -> Untyped:
         import diffusers

@@ -55,9 +55,9 @@ def scheduler(parts: Parts, name: str) -> Untyped:
     """A fresh scheduler: they keep state from call to call, so none is ever used twice. Raises InvalidRequest for an unknown name."""
     import diffusers
 
-    own = parts.scheduler
+    own: Untyped = parts.scheduler
     if name == "default":
-        return type(own).from_config(own.config)
+        return own.from_config(own.config)
     if name not in SCHEDULERS:
         raise InvalidRequest(f"There is no scheduler called {name!r}. Known are: default, {', '.join(SCHEDULERS)}.")
     kind, changes = SCHEDULERS[name]
@@ -67,12 +67,13 @@ def scheduler(parts: Parts, name: str) -> Untyped:
 def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped) -> Untyped:
     """The stock pipeline for `mode`, with `nets` (ControlNets, possibly none), over the shared modules of `parts`."""
     import diffusers
+    from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 
     family = parts.model.family
     kind = getattr(diffusers, PIPELINES[family, mode, bool(nets)])
     arguments: dict[str, Any] = {**parts.base, "scheduler": schedule}
     if nets:
-        arguments["controlnet"] = nets[0] if len(nets) == 1 else diffusers.MultiControlNetModel(list(nets))
+        arguments["controlnet"] = nets[0] if len(nets) == 1 else MultiControlNetModel(list(nets))
     if family is Family.SDXL:
         arguments |= {"force_zeros_for_empty_prompt": _zeros_for_empty(parts.model), "add_watermarker": False}
     else:

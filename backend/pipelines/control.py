@@ -40,8 +40,10 @@ class Remembered(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """What `inner` answers to `states`."""
-        if states is not self._asked or self._answer is None:
-            self._asked, self._answer = states, self.inner(states)
+        if self._answer is None or states is not self._asked:
+            answer: Tensor = self.inner(states)
+            self._asked, self._answer = states, answer
+            return answer
         return self._answer
 
 
@@ -75,10 +77,10 @@ class GatedControlNet(ControlNetModel):
             nothing = torch.zeros((), dtype=sample.dtype, device=sample.device)
             down, mid = [nothing] * len(self.controlnet_down_blocks), nothing
         else:
-            down, mid = super().forward(
+            residuals: Untyped = super().forward(
                 sample, timestep, self.context(encoder_hidden_states), controlnet_cond, conditioning_scale, return_dict=False, **rest
             )
-            down, mid = self.placed(down, mid)
+            down, mid = self.placed(*residuals)
         return ControlNetOutput(down_block_res_samples=down, mid_block_res_sample=mid) if return_dict else (down, mid)  # pyright: ignore[reportArgumentType]
 
     def context(self, text: Tensor) -> Tensor:

@@ -20,15 +20,17 @@ from protocol.planes import Plane
 from .. import images
 from ..faces import Identity, draw_keypoints
 from ..keypoints import aligned_crop
-from ..models.bundle import Model
+from ..models.bundle import Family, Model
 from ..models.parts import Parts
 from .attention import Lane
 from .control import Conditioning, GatedControlNet
 from .frames import Frame
 from .identity import IdentityNet, face_tokens
 from .ip_adapter import entry_for, face_prompt_tokens, lent_layers, picture_tokens
+from .paste import default_feather, put_back
 from .placement import Finder, place
 from .plan import Plan, guide_points, keypoint_guides, plan, sized_like
+from .preview import SD15, SDXL, latents_to_rgb
 from .sample import Hooks, Recipe, draw
 
 Pixels = NDArray[np.uint8]
@@ -135,7 +137,9 @@ class Engine:
                 return [self._picture(decided, people, recipe, number, watch) for number in range(job.count)]
             except torch.OutOfMemoryError as error:
                 size = f"{decided.frame.extent.width} x {decided.frame.extent.height}"
-                raise OutOfMemory(f"A picture of {size} pixels does not fit into the memory of {self.parts.device}. Use a smaller one.") from error
+                raise OutOfMemory(
+                    f"A picture of {size} pixels does not fit into the memory of {self.parts.device}. Use a smaller one."
+                ) from error
 
     def _picture(self, decided: Plan, people: _Cast, recipe: Recipe, number: int, watch: Watch) -> Picture:
         seed = decided.seeds[number]
@@ -148,7 +152,8 @@ class Engine:
 
     def _cast(self, decided: Plan) -> _Cast:
         """Who is in the picture and where. A person at weight 0 is left out: the picture is then the base's, bit for bit."""
-        drawn = [(number, subject) for number, subject in enumerate(decided.job.subjects) if subject.adapter > 0 or subject.identity_net > 0]
+        numbered = enumerate(decided.job.subjects)
+        drawn = [(number, subject) for number, subject in numbered if subject.adapter > 0 or subject.identity_net > 0]
         identities = tuple(self._identity(subject) for _, subject in drawn)
         guides = keypoint_guides(decided.job)
         keypoints: list[NDArray[np.float32]] = []
@@ -191,7 +196,7 @@ class Engine:
             scheduler=decided.scheduler,
             mode=decided.mode,
             image=None if decided.canvas is None else frame.cut_and_scale(decided.canvas),
-            mask=None if decided.grown is None else frame.cut_and_scale(decided.grown),
+            mask=decided.repainted,
             strength=decided.strength,
             lanes=tuple(lanes),
             nets=tuple(nets),
@@ -227,11 +232,15 @@ class Engine:
         if plane is None:
             return None
         mask = decided.frame.cut_and_scale(_mask(plane, decided))
-        return torch.from_numpy(mask.astype(np.float32) / 255)[None].to(self.parts.device, self.parts.dtype)
+        return torch.as_tensor(mask.astype(np.float32) / 255)[None].to(self.parts.device, self.parts.dtype)
 
 
 def _finished(drawn: Pixels, decided: Plan) -> Pixels:
-    """What was drawn, in its place in the picture, which has the size that was asked for."""
+    """What was drawn, in its place in the picture, which has the size that was asked for; with a mask, only within it."""
+    if decided.canvas is not None and decided.mask is not None and decided.job.canvas is not None:
+        feather = decided.job.canvas.feather
+        feather = default_feather(decided.mask) if feather is None else feather
+        return put_back(decided.canvas, decided.frame, drawn, decided.mask, feather)
     whole, box = decided.frame.uncut(drawn)
     return whole[-box.y :, -box.x :][: decided.extent.height, : decided.extent.width]
 
@@ -272,10 +281,8 @@ def _hooks(decided: Plan, number: int, watch: Watch, parts: Parts) -> Hooks:
 
 
 def preview_of(latents: Tensor, parts: Parts) -> Pixels:
-    """Latents (1, C, h, w) -> a small picture (h, w, 3)."""
-    from .preview import latents_to_rgb
-
-    return latents_to_rgb(latents, parts.preview_table)
+    """Latents (1, C, h, w) -> a small picture (h, w, 3), by the model's own matrix or that of its family."""
+    return latents_to_rgb(latents, parts.preview_table or (SDXL if parts.model.family is Family.SDXL else SD15))
 
 
 __all__ = ["Engine", "Faces", "Frame", "Picture", "Unwatched", "Watch"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from PIL import Image
 
 from protocol.geometry import Bounds, Extent
 
-from ..models.bundle import Model
+from .sizes import nearest_size
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -64,24 +64,12 @@ class Frame:
         return scaled(drawn, self.bounds.extent), self.bounds
 
 
-def frame_for_picture(extent: Extent, model: Model) -> Frame:
-    """A whole picture of `extent`, drawn at about as many pixels as `model` draws best, on its grid, in the picture's proportions."""
-    drawn = drawn_extent(extent, model)
+def frame_for_picture(extent: Extent, sizes: Sequence[Extent]) -> Frame:
+    """A whole picture of `extent`, drawn at that of `sizes` whose proportions are nearest; the bounds stick out where they differ."""
+    drawn = extent if extent in sizes else nearest_size(extent, sizes)
     scale = min(drawn.width / extent.width, drawn.height / extent.height)
     width, height = max(round(drawn.width / scale), extent.width), max(round(drawn.height / scale), extent.height)
     return Frame(Bounds(-((width - extent.width) // 2), -((height - extent.height) // 2), width, height), drawn)
-
-
-def drawn_extent(extent: Extent, model: Model) -> Extent:
-    """The size to draw `extent` at: itself or one of the model's own sizes where it fits, else the model's area in these proportions."""
-    if extent in model.extents:
-        return extent
-    grid = model.grid
-    ratio = min(max(extent.width / extent.height, 1 / 4), 4.0)
-    area = model.extent.area
-    width, height = (max(round(side / grid), 1) * grid for side in (math.sqrt(area * ratio), math.sqrt(area / ratio)))
-    found = Extent(width, height)
-    return Extent(width, height - grid) if found in model.avoid else found
 
 
 def scaled(picture: Pixels, extent: Extent) -> Pixels:

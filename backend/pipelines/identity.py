@@ -54,7 +54,7 @@ def face_tokens(adapter: ImageAdapter, embeddings: NDArray[np.float32], guided: 
     takes unit length, and its portrait version several photos, each with its own tokens.
     """
     weight = next(adapter.projection.parameters())
-    faces = torch.from_numpy(np.ascontiguousarray(embeddings)).to(weight)[:, None]
+    faces = torch.as_tensor(np.ascontiguousarray(embeddings)).to(weight)[:, None]
     with torch.no_grad():
         tokens = adapter.projection(faces).flatten(0, 1)[None]
         if not guided:

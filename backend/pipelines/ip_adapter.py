@@ -61,7 +61,7 @@ def face_prompt_tokens(parts: Parts, entry: AdapterEntry, embeddings: NDArray[np
     encoder = parts.image_encoder(entry.encoder)
     check_encoder(adapter, encoder.config)
     pixels = _encoder_pixels(parts, encoder, crop)
-    faces = torch.from_numpy(unit).to(pixels)[:1, None]
+    faces = torch.as_tensor(unit).to(pixels)[:1, None]
     with torch.no_grad():
         tokens = _refined(adapter, faces, encoder(pixels, output_hidden_states=True).hidden_states[-2])
         if not guided:

@@ -58,7 +58,8 @@ def head_box(keypoints: Floats) -> Floats:
     eyes, mouth = keypoints[:2].mean(0), keypoints[3:].mean(0)
     unit = max(float(np.linalg.norm(eyes - mouth)), float(np.linalg.norm(keypoints[0] - keypoints[1])), 1e-3)
     x, y = (eyes + mouth) / 2 - np.array([0, HEAD_RISE * unit])
-    return np.array([x - HEAD_WIDTH * unit / 2, y - HEAD_HEIGHT * unit / 2, x + HEAD_WIDTH * unit / 2, y + HEAD_HEIGHT * unit / 2], np.float32)
+    wide, high = HEAD_WIDTH * unit / 2, HEAD_HEIGHT * unit / 2
+    return np.array([x - wide, y - high, x + wide, y + high], np.float32)
 
 
 def fit_head(keypoints: Floats, box: Floats) -> Floats:

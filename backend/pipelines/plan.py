@@ -18,12 +18,15 @@ from .. import images
 from ..models.bundle import Model
 from .build import SCHEDULERS, Mode
 from .frames import Frame, frame_for_picture
+from .paste import grow_mask, plan_crop, take_mask
+from .sizes import INSTANTID_AVOIDS
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 HIGHEST_WEIGHT = 2.0
-LONGEST_SIDE = 4096
+LONGEST_SIDE = 8192
+"""Of a picture that is drawn as a whole; with a mask, only the part around it is."""
 MOST_STEPS = 1000
 
 
@@ -44,8 +47,8 @@ class Plan:
     canvas: Pixels | None
     mask: Pixels | None
     """What is repainted, at the size of the result."""
-    grown: Pixels | None
-    """`mask` as the model sees it, at the size of the result."""
+    repainted: Pixels | None
+    """The mask that the model gets, at the drawn size."""
 
     @property
     def guided(self) -> bool:
@@ -63,7 +66,8 @@ def plan(job: PictureJob, model: Model) -> Plan:
     _check(job, model)
     mode, canvas, mask = _canvas(job.canvas)
     extent = _extent(job, model)
-    frame, grown = frame_for_picture(extent, model), mask
+    sizes = _sizes(job, model)
+    frame = frame_for_picture(extent, sizes) if mask is None else plan_crop(mask, sizes)
     sampling, defaults = job.sampling, model.defaults
     steps = sampling.steps or defaults.steps
     return Plan(
@@ -79,7 +83,7 @@ def plan(job: PictureJob, model: Model) -> Plan:
         strength=max(job.canvas.strength, 1 / steps) if job.canvas else 1.0,
         canvas=canvas,
         mask=mask,
-        grown=grown,
+        repainted=None if mask is None else _repainted(mask, frame, model.factor, job.canvas.grow if job.canvas else None),
     )
 
 
@@ -112,7 +116,8 @@ def _check(job: PictureJob, model: Model) -> None:
         raise InvalidRequest(f"{job.count} pictures cannot be drawn. Ask for 1 to 1000.")
     sampling = job.sampling
     if sampling.steps is not None and not 1 <= sampling.steps <= MOST_STEPS:
-        raise InvalidRequest(f"{sampling.steps} steps cannot be done. Ask for 1 to {MOST_STEPS}; {model.defaults.steps} is this model's default.")
+        usual = model.defaults.steps
+        raise InvalidRequest(f"{sampling.steps} steps cannot be done. Ask for 1 to {MOST_STEPS}; {usual} is this model's default.")
     if sampling.guidance_scale is not None and not 0 <= sampling.guidance_scale <= 100:
         raise InvalidRequest(f"A guidance scale of {sampling.guidance_scale} is out of range. Choose 0 to 100; 5 is usual.")
     if sampling.scheduler not in {None, "default", *SCHEDULERS}:
@@ -173,12 +178,38 @@ def _canvas(canvas: Canvas | None) -> tuple[Mode, Pixels | None, Pixels | None]:
     return Mode.INPAINT, picture, mask
 
 
+def _sizes(job: PictureJob, model: Model) -> tuple[Extent, ...]:
+    """The sizes to draw at; with a person, without those that InstantID spoils."""
+    avoided = {*model.avoid, INSTANTID_AVOIDS} if job.subjects else set[Extent]()
+    return tuple(size for size in model.extents if size not in avoided) or model.extents
+
+
+def _repainted(mask: Pixels, frame: Frame, factor: int, grow: int | None) -> Pixels:
+    """The mask at the drawn size, grown by `grow` pixels of the picture, rounded up to whole latents: a thin mask may hit none.
+
+    Growing lets the model repaint more; what is shown of it in the end stays within the mask that was given.
+    """
+    drawn = take_mask(_grown(mask, grow or 0), frame)
+    if not drawn.any():
+        raise InvalidRequest("The mask is empty after it was made smaller. Shrink it less.")
+    height, width = drawn.shape[0] // factor, drawn.shape[1] // factor
+    latents = drawn.reshape(height, factor, width, factor).max((1, 3))
+    return latents.repeat(factor, 0).repeat(factor, 1)
+
+
+def _grown(mask: Pixels, grow: int) -> Pixels:
+    if grow >= 0:
+        return grow_mask(mask, grow)
+    return np.bitwise_not(grow_mask(np.bitwise_not(mask), -grow))
+
+
 def _extent(job: PictureJob, model: Model) -> Extent:
     extent = job.extent or (job.canvas.picture.extent if job.canvas else model.extent)
     if job.canvas and extent != job.canvas.picture.extent:
         raise InvalidRequest("The picture asked for and the canvas differ in size. Leave the size out, or resize the canvas first.")
     if not (extent.width >= 1 and extent.height >= 1):
         raise InvalidRequest(f"A picture of {extent.width} x {extent.height} pixels has none. Ask for at least 1 x 1.")
-    if job.canvas is None and max(extent.width, extent.height) > LONGEST_SIDE:
-        raise InvalidRequest(f"{extent.width} x {extent.height} pixels are too many for one picture. Ask for {LONGEST_SIDE} a side at most.")
+    if (job.canvas is None or job.canvas.mask is None) and max(extent.width, extent.height) > LONGEST_SIDE:
+        size = f"{extent.width} x {extent.height}"
+        raise InvalidRequest(f"{size} pixels are too many for one picture. Use {LONGEST_SIDE} a side at most, or a mask.")
     return extent

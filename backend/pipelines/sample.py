@@ -4,6 +4,7 @@ it."""
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
     arguments = _arguments(recipe) | extra
     arguments["generator"] = torch.Generator("cpu").manual_seed(seed)
     with ExitStack() as stack:
+        stack.enter_context(_quiet())
         stack.enter_context(attached(parts.unet, recipe.lanes, clock))
         for net in {id(item.net.mid_block): item.net for item in recipe.nets}.values():
             stack.enter_context(attached(net))
@@ -135,20 +137,34 @@ def _estimates(schedule: Untyped) -> Callable[[Tensor], Tensor]:
     @functools.wraps(plain)
     def step(*args: Untyped, **kwargs: Untyped) -> Untyped:
         out = plain(*args, **kwargs)
-        last[:] = [out[1] if isinstance(out, tuple) and len(out) > 1 and out[1] is not None else out[0]]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-        return out  # pyright: ignore[reportUnknownVariableType]
+        last[:] = [out[1] if len(out) > 1 and out[1] is not None else out[0]]
+        return out
 
     schedule.step = step
     return lambda latents: last[0] if last else latents
 
 
 @contextmanager
+def _quiet() -> Generator[None]:
+    """Image-to-image moves the VAE to float32 and back, and diffusers warns about each of these moves although nothing is lost."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
 def _checked(unet: Untyped, check: Callable[[], None]) -> Generator[None]:
     """Call `check` before every block of the UNet: a cancelled picture ends within a step, not after it."""
-    handles = [
-        block.register_forward_pre_hook(lambda *_: check()) for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is
-        not None
-    ]
+
+    def before(*_: object) -> None:
+        check()
+
+    blocks = [block for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is not None]
+    handles = [block.register_forward_pre_hook(before) for block in blocks]
     try:
         yield
     finally:
