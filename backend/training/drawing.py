@@ -76,7 +76,7 @@ def draw(who: Person, view: Shot, size: int = 128, style: str = "soft") -> Drawi
     draw_brows(sheet, head)
     draw_glasses(sheet, head)
     hat = draw_hat(sheet, head)
-    keypoints = head.keypoints() / 2
+    keypoints = (head.keypoints() / 2).astype(np.float32)
     outline = head.project(face_outline(who)) / 2
     box = np.concatenate([outline.min(0), outline.max(0)]).astype(np.float32)
     return Drawing(

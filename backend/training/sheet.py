@@ -132,7 +132,7 @@ class Sheet:
         """Fill a polygon (n, 2); `shade` darkens it away from the light and downwards; `within` clips it. Returns its mask."""
         mask = self.mask(polygon)
         if within is not None:
-            mask = cv2.min(mask, within)
+            mask = np.minimum(mask, within)
         self.paint(mask, colour, shade=0.0 if self.ink else shade)
         if self.ink and line > 0:
             self._outline(polygon, line, within)
@@ -158,7 +158,7 @@ class Sheet:
             return
         mask = cv2.GaussianBlur(self.mask(polygon), (0, 0), max(blur, 0.5))
         if within is not None:
-            mask = cv2.min(np.asarray(mask, np.uint8), within)
+            mask = np.minimum(np.asarray(mask, np.uint8), within)
         self.paint(np.asarray(mask, np.uint8), colour, share=share)
 
     def stroke(self, line: F32, colour: Colour, width: float, *, share: float = 1.0) -> None:
@@ -172,4 +172,4 @@ class Sheet:
         mask = np.zeros((self.side, self.side), np.uint8)
         fixed = np.round(polygon * (1 << _SHIFT)).astype(np.int32)
         cv2.polylines(mask, [fixed], True, 255, max(1, round(line * self.side / 110)), cv2.LINE_AA, _SHIFT)
-        self.paint(mask if within is None else cv2.min(mask, within), (34, 28, 38))
+        self.paint(mask if within is None else np.minimum(mask, within), (34, 28, 38))
