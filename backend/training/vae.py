@@ -42,7 +42,7 @@ def gradients(x: Tensor) -> Tensor:
 
 
 def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
-    """Absolute error of pictures (N, 3, H, W), of their gradients (up to ninefold at edges), and of their colours averaged over 4 x 4 pixels.
+    """Absolute error of pictures (N, 3, H, W), of their gradients (up to ninefold at edges), and of colours averaged over 4 x 4 pixels.
 
     Edges are mostly edges in brightness: without the last term a whole direction of colour was left out (hair and clothes turned grey).
     """
@@ -72,6 +72,12 @@ class VaeTask:
         tie = F.l1_loss(mean[:, 3].float(), 4 * F.avg_pool2d(real[:, 0] - real[:, 1], real.shape[-1] // mean.shape[-1]))
         return reconstruction_loss(made.float(), real) + TIE * tie + 1e-3 * mean.float().square().mean()
 
+    def decoder_only(self) -> None:
+        """Keep the encoder: latents, and every part trained on them, stay valid while the decoder still gets better."""
+        self.trained.encoder.requires_grad_(False)
+        if self.trained.quant_conv is not None:
+            self.trained.quant_conv.requires_grad_(False)
+
     def _some(self, n: int) -> np.ndarray:
         return self.pictures[np.linspace(0, len(self.pictures) - 1, n).astype(int)]
 
@@ -88,9 +94,11 @@ class VaeTask:
         """Write `folder`/vae, its scaling factor such that latents have standard deviation 1."""
         real = from_bytes(self._some(256)).to(self.device)
         latents = torch.cat([self.trained.encode(part).latent_dist.mean for part in real.split(16)])
-        self.trained.register_to_config(scaling_factor=1.0 / float(latents.std()))
+        if any(p.requires_grad for p in self.trained.encoder.parameters()):
+            self.trained.register_to_config(scaling_factor=1.0 / float(latents.std()))
         self.trained.save_pretrained(folder / "vae")
-        (folder / "latents.json").write_text(json.dumps({"std": float(latents.std()), "channels": latents.std((0, 2, 3)).tolist(), "means": latents.mean((0, 2, 3)).tolist()}))
+        spread = {"std": float(latents.std()), "channels": latents.std((0, 2, 3)).tolist(), "means": latents.mean((0, 2, 3)).tolist()}
+        (folder / "latents.json").write_text(json.dumps(spread))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96], help="width of each level (default: %(default)s)")
     parser.add_argument("--limit", type=int, metavar="N", help="use only the first N pictures (a data set still being drawn has its first ones already)")
+    parser.add_argument("--decoder-of", type=Path, metavar="VAE", help="go on from this finished autoencoder and train its decoder only")
     loop.add_budget(parser, minutes=25, peak=3e-3, batch=8)
 
 
@@ -105,6 +114,9 @@ def run(args: argparse.Namespace) -> None:
     """Train the autoencoder; leaves `out`/vae and `out`/sheet.png."""
     torch.manual_seed(args.seed)
     people = People(args.data)
-    vae = new_vae(tuple(args.channels), people.pictures.shape[1])
-    sitting = loop.train(VaeTask(people, args.batch, vae, args.limit), loop.settings_from(args, average=0.995))
+    vae = AutoencoderKL.from_pretrained(args.decoder_of) if args.decoder_of else new_vae(tuple(args.channels), people.pictures.shape[1])
+    task = VaeTask(people, args.batch, vae.to(memory_format=torch.channels_last), args.limit)
+    if args.decoder_of:
+        task.decoder_only()
+    sitting = loop.train(task, loop.settings_from(args, average=0.995))
     print(f"{sitting.step} steps, wrote {args.out / 'vae'}")
