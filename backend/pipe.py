@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias, get_args
 
 from protocol.codec import Codec
-from protocol.limits import PLANES, Bytes, Count, Items, JobId, Name, Note, Seconds, Sentence, Text
+from protocol.jobs import Job
+from protocol.limits import MODELS, PLANES, Bytes, Count, Items, JobId, Name, Note, Seconds, Sentence, Text
 from protocol.planes import Plane
+from protocol.results import ModelInfo, Outcome
 from protocol.shapes import Buffer
 
 Place = Annotated[str, Text(4096, least=1)]
@@ -54,6 +56,7 @@ class Ready:
     """From the worker: it has loaded what it needs and waits for a job."""
 
     title: Note = ""
+    models: Annotated[tuple[ModelInfo, ...], Items(MODELS)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +198,16 @@ class Channel:
             at += length
         del self._in[:at]
         return planes, parts
+
+
+def decode_job(header: bytes, planes: Sequence[Buffer]) -> Job:
+    """The job of a lease."""
+    return Codec[Job](get_args(Job)).decode_header(header, planes)
+
+
+def encode_outcome(outcome: Outcome) -> tuple[bytes, list[Buffer]]:
+    """An outcome's header, and its planes for the file; raises `InvalidRequest` for one that has no place on the wire."""
+    return Codec[Outcome](get_args(Outcome)).encode_header(outcome)
 
 
 def channel_pair() -> tuple[Channel, socket.socket]:

@@ -6,7 +6,7 @@ raises an error of the tree; it allocates nothing by a length that somebody decl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast, get_args
 
 import msgpack  # pyright: ignore[reportMissingTypeStubs]
@@ -14,6 +14,7 @@ import msgpack  # pyright: ignore[reportMissingTypeStubs]
 from .errors import BadMessage, InvalidRequest, TooLarge, Unsupported
 from .limits import FRAME_BYTES, HEADER_BYTES, HEADER_ITEMS, MESSAGE_BYTES, PLANES
 from .messages import Reply, Request
+from .planes import Layout
 from .shapes import Buffer, Frames, Problem, tagged
 from .version import PREAMBLE, VERSION, Version, read_preamble
 
@@ -70,6 +71,13 @@ class Codec(Generic[M]):
             raise BadMessage(f"{len(planes) - len(frames.taken)} frames of the message are not referred to. {BadMessage.cure}")
         return cast(M, message)
 
+    def plane_lengths(self, header: Buffer) -> list[int]:
+        """The byte length of each plane that a header of ours refers to, in the order of their frames; for files that keep both."""
+        try:
+            return [length for _, length in sorted(_planes_in(self._header(header)))]
+        except (Problem, LookupError, TypeError, ValueError) as problem:
+            raise BadMessage(f"The header is damaged: {problem}. {BadMessage.cure}") from problem
+
     def request_number(self, frames: Sequence[Buffer]) -> int:
         """The number that a rejection of these frames should carry: the request's if it can be read at all, else 0."""
         try:
@@ -100,6 +108,18 @@ class Codec(Generic[M]):
         if type(found.get("kind")) is not str:
             raise Problem("kind", "is missing or no text")
         return found
+
+
+def _planes_in(value: object) -> Iterator[tuple[int, int]]:
+    """(frame, bytes) of every plane map within a header."""
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        if fields.keys() == {"layout", "width", "height", "frame"}:
+            yield fields["frame"], fields["width"] * fields["height"] * Layout(fields["layout"]).channels
+        value = list(fields.values())
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            yield from _planes_in(item)
 
 
 def _distinct(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:

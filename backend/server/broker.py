@@ -43,7 +43,7 @@ from protocol.messages import (
     Welcome,
 )
 from protocol.planes import Plane
-from protocol.results import CharacterCard, ModelInfo, Status
+from protocol.results import CharacterCard, Status
 from protocol.shapes import Buffer
 
 from .dispatch import Dispatcher, sentence_of
@@ -98,7 +98,6 @@ class Facts:
     release: str
     pid: int
     epoch: str
-    models: Callable[[], tuple[ModelInfo, ...]]
 
 
 class Broker:
@@ -142,8 +141,12 @@ class Broker:
     def tell(self, client: str, reply: Reply) -> None:
         """Send an event to a client, if it is there and reads; its heartbeat finds out what it missed."""
         peer = self._peers.get(client)
-        if peer is not None:
+        if peer is None:
+            return
+        try:
             self._send(peer, reply)
+        except LikenessError as error:  # a worker said something that the protocol has no room for
+            self._log.warning("an event could not be sent: %s", error)
 
     @property
     def idle_s(self) -> float:
@@ -201,7 +204,7 @@ class Broker:
             case AskStatus():
                 return StatusReport(request.request, self._status())
             case AskModels():
-                return Models(request.request, self._facts.models())
+                return Models(request.request, self._supervisor.models())
             case AskCharacters():
                 cards = [card for card in self._shelf.cards() if request.after is None or card.name > request.after]
                 return Characters(request.request, tuple(cards[:CHARACTERS_PER_PAGE]), len(cards) > CHARACTERS_PER_PAGE)

@@ -20,8 +20,9 @@ from protocol.messages import Fault, JobBrief, JobUpdate, Preview, Reply, Stage,
 from protocol.results import Outcome
 
 from ..pipe import Lease
+from ..planefile import Buffer, map_planes
 from .queue import Entry, Limits, admit, after_death, after_restart, in_order, leased, may_finish, next_job
-from .spool import Kept, Plane, Spool, map_planes
+from .spool import Kept, Spool
 from .supervisor import Death, End, Look, Progress, Report, Supervisor
 
 KEEP_ACKNOWLEDGED_JOBS = 1000
@@ -241,7 +242,7 @@ class Dispatcher:
             raise UnknownJob(f"There is no job of this program with the id {job_id}. {UnknownJob.cure}")
         return job
 
-    def _check_same(self, client: str, job_id: str, header: bytes, planes: list[Plane]) -> None:
+    def _check_same(self, client: str, job_id: str, header: bytes, planes: list[Buffer]) -> None:
         if self._jobs[job_id].entry.client != client or not self._spool.same(job_id, header, planes):
             raise JobIdConflict(f"Another job was sent under the id {job_id} before. {JobIdConflict.cure}")
 

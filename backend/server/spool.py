@@ -10,7 +10,6 @@ Order of each step: planes to a temporary file, rename, then the row. So a row a
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import shutil
 import sqlite3
@@ -28,6 +27,7 @@ from protocol.limits import DISK_RESERVE_BYTES
 from protocol.messages import Priority, Stage
 from protocol.version import VERSION, Version
 
+from ..planefile import Buffer, map_planes, write_planes
 from .flush import Flusher
 from .queue import Entry
 
@@ -40,7 +40,6 @@ CREATE TABLE IF NOT EXISTS jobs (
 );
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-Plane = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class Spool:
         self._flusher = Flusher(folder / "spool.sqlite-wal")
 
     # A job comes ------------------------------------------------------------------------------------------------------------------------
-    def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Plane]) -> None:
+    def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Buffer]) -> None:
         """Keep a new job. When this returns, the death of any process does not lose it. Raises `DiskFull` or `SpoolUnusable`."""
         needed = sum(memoryview(plane).nbytes for plane in planes)
         self._check_room(needed)
@@ -120,7 +119,7 @@ class Spool:
             self._point("add.committed")
         self._flusher.add((entry.job_id, None), path if planes else None)
 
-    def same(self, job_id: str, header: bytes, planes: Sequence[Plane]) -> bool:
+    def same(self, job_id: str, header: bytes, planes: Sequence[Buffer]) -> bool:
         """Whether the job that is kept under this id is this one. Planes are compared as long as they are needed and so kept."""
         kept = self.job(job_id)
         if kept.header != header or [memoryview(plane).nbytes for plane in planes] != list(kept.lengths):
@@ -288,26 +287,6 @@ def _kept(row: tuple[Any, ...]) -> Kept:
     entry = Entry(job_id, client, Priority(priority), order, Stage(stage), attempt, kills, acknowledged is not None)
     fault = None if code is None else (code, sentence)
     return Kept(entry, note, sum(_split(lengths)), sum(_split(out_lengths)), fault, acknowledged)
-
-
-def write_planes(path: Path, planes: Sequence[Plane]) -> None:
-    """All planes behind each other in one new private file."""
-    descriptor = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        for plane in planes:
-            rest = memoryview(plane).cast("B")
-            while rest:
-                rest = rest[file.write(rest) :]
-
-
-def map_planes(path: Path, lengths: Sequence[int]) -> list[memoryview]:
-    """The planes of a file, mapped and not read."""
-    if not sum(lengths):
-        return [memoryview(b"") for _ in lengths]
-    with path.open("rb") as file:
-        view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
-    return [view[end - length : end] for end, length in zip(ends, lengths, strict=True)]
 
 
 def boot_name() -> str:

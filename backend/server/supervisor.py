@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 
 from protocol.errors import BackendUnavailable, WorkerStalled
 from protocol.planes import Plane
-from protocol.results import DeviceStatus, WorkerStage
+from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
 from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stop, ToWorker, Word
 
@@ -126,6 +126,7 @@ class _Slot:
     failures: int = 0
     work: _Work | None = None
     title: str = ""
+    models: tuple[ModelInfo, ...] = ()
     beat: Beat = field(default_factory=Beat)
     sentence: str = ""
 
@@ -175,6 +176,10 @@ class Supervisor:
             )
             for slot in self._slots
         )
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models that the workers found; empty until one was ready."""
+        return next((slot.models for slot in self._slots if slot.models), ())
 
     def summary(self) -> tuple[WorkerStage, str]:
         """The best that any device can do, and why it is not more."""
@@ -227,7 +232,7 @@ class Supervisor:
     def _understand(self, slot: _Slot, word: Word, blob: bytes, now: float) -> list[Report]:
         match word:
             case Ready():
-                slot.ready_at, slot.title, slot.sentence = now, word.title, ""
+                slot.ready_at, slot.title, slot.models, slot.sentence = now, word.title, word.models, ""
             case Beat():
                 slot.beat = word
                 if slot.ready_at is not None and now - slot.ready_at > self._patience.stable_s:

@@ -1,0 +1,42 @@
+"""The worker's command line: `python -m backend.worker.main --pipe HANDLE --device cuda:0 --pipeline studio`. Only the server runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..pipe import inherited_channel
+from .nothing import Nothing
+from .serve import Pipeline, serve
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work for the server that started this process."""
+    options = _parser().parse_args(arguments)
+    return serve(inherited_channel(options.pipe), lambda: _pipeline(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="likeness worker")
+    parser.add_argument("--pipe", required=True)
+    parser.add_argument("--pipeline", choices=("studio", "nothing"), default="studio")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--model", default="sketch")
+    parser.add_argument("--models", type=Path, default=None)
+    parser.add_argument("--characters", type=Path, default=None)
+    return parser
+
+
+def _pipeline(options: argparse.Namespace) -> Pipeline:
+    if options.pipeline == "nothing":
+        return Nothing()
+    from .studio import Studio  # imports torch
+
+    return Studio(options.models, options.model, options.characters, options.device, options.dtype)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,108 @@
+# ruff: noqa: E402  (a program that finds the project beside it)
+"""A worker whose prompts say how it fails: `steps=5 step_s=0.01 kill_at=3 times=1`. Same seed, same pixels, like the real one.
+
+Run as a program by the server under test. `times` counts over all processes, in files of the folder given with --script.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from backend.pipe import Beat, inherited_channel
+from backend.worker.memory import Rung
+from backend.worker.serve import serve
+from protocol.errors import Cancelled, NoFace
+from protocol.geometry import Extent
+from protocol.jobs import Job, PictureJob
+from protocol.planes import Layout, Plane
+from protocol.results import Faces, MadePicture, ModelInfo, Outcome, Pictures
+
+
+def pixels(seed: int, extent: Extent) -> Plane:
+    """The picture of a seed."""
+    row = hashlib.sha256(str(seed).encode()).digest()
+    return Plane(Layout.RGB8, extent, (row * (extent.area * 3 // len(row) + 1))[: extent.area * 3])
+
+
+class Scripted:
+    title = "a scripted worker"
+
+    def __init__(self, script: Path) -> None:
+        self._script = script
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8)),)
+
+    def beat(self) -> Beat:
+        return Beat(1000, 500, ("scripted",))
+
+    def ladder(self) -> tuple[Rung, ...]:
+        return Rung("all at once"), Rung("tiles"), Rung("one layer after another")
+
+    def free(self) -> None:
+        pass
+
+    def run(self, job: Job, watch, rung: str | None) -> Outcome:
+        if not isinstance(job, PictureJob):
+            return Faces(())
+        words = dict(word.split("=") for word in job.prompt.split() if "=" in word)
+        steps, extent = int(words.get("steps", 2)), job.extent or Extent(8, 8)
+        armed = self._count(job.sampling.seed) < int(words.get("times", 10**6))
+        for step in range(steps):
+            if watch.cancelled():
+                raise Cancelled
+            if armed:
+                self._fail(words, step, rung)
+            time.sleep(float(words.get("step_s", 0)))
+            watch.step(step + 1, steps)
+            if job.preview_every and step % job.preview_every == 0:
+                watch.show(pixels(step, Extent(4, 4)), step)
+        made = tuple(MadePicture(pixels(job.sampling.seed + i, extent), job.sampling.seed + i) for i in range(job.count))
+        return Pictures(made, "scripted", rung=rung)
+
+    def _count(self, seed: int) -> int:
+        """How often a job of this seed was begun before."""
+        with (self._script / str(seed)).open("ab") as file:
+            file.write(b".")
+            return file.tell() - 1
+
+    def _fail(self, words: dict[str, str], step: int, rung: str | None) -> None:
+        match next((word for word, at in words.items() if word.endswith("_at") and int(at) == step), ""):
+            case "kill_at":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "hang_at":
+                os.kill(os.getpid(), signal.SIGSTOP)
+            case "loop_at":
+                time.sleep(3600)
+            case "full_at" if rung is None or (words.get("rungs") == "all") or (words.get("rungs") == "2" and rung == "tiles"):
+                raise RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+            case "lost_at":
+                raise RuntimeError("CUDA error: device-side assert triggered")
+            case "bug_at":
+                raise ZeroDivisionError("the secret prompt is in this message")
+            case "face_at":
+                raise NoFace("Photo 1 shows no face.")
+            case _:
+                pass
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pipe")
+    parser.add_argument("--script", type=Path)
+    parser.add_argument("--broken", action="store_true")
+    options = parser.parse_args()
+    print("hello from the scripted worker")
+    if options.broken:
+        sys.exit("CUDA is not there")
+    sys.exit(serve(inherited_channel(options.pipe), lambda: Scripted(options.script)))
