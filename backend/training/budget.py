@@ -90,9 +90,9 @@ def learn(module: nn.Module, loss_of: Callable[[int, float], Tensor], budget: Bu
             group["lr"] = budget.rate(progress)
         loss = loss_of(sitting.step, progress)
         adam.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
         torch.nn.utils.clip_grad_norm_(module.parameters(), 5.0)
-        adam.step()
+        adam.step()  # pyright: ignore[reportUnknownMemberType]
         mean = loss.item() if math.isnan(mean) else 0.95 * mean + 0.05 * loss.item()
         now = time.monotonic()
         sitting.step, sitting.seconds = sitting.step + 1, now - began

@@ -122,7 +122,7 @@ def compose(people: People, rows: NDArray[np.int64], rng: np.random.Generator, s
             picture = cover(picture, rng, 0.3)
         matrix, degrees = _fill(picture, rng, side) if filling else _scatter(box, rng, side)
         placed = np.full(picture.shape[:2], 255, np.uint8)
-        mask = cv2.warpAffine(placed, matrix, (side, side))
+        mask = np.asarray(cv2.warpAffine(placed, matrix, (side, side)), np.uint8)
         method = cv2.INTER_AREA if matrix[0, 0] < 0.7 else cv2.INTER_LINEAR
         if method == cv2.INTER_AREA:  # warpAffine has no area filter: blur first, as the filter would
             picture = cv2.GaussianBlur(picture, (0, 0), 0.35 / max(float(matrix[0, 0]), 0.1))

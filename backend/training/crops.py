@@ -40,21 +40,22 @@ def roughen(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -
     Generated pictures are softer than drawn ones and a little off in colour; what must work on them has to see such pictures in training.
     """
     height, width = picture.shape[:2]
-    out = picture
+    out: Picture = picture
     if rng.random() < 0.5 * strength:
         factor = rng.uniform(0.35, 0.9)
         small = cv2.resize(out, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA)
-        out = cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+        back = cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+        out = np.asarray(back, np.uint8)
     if rng.random() < 0.3 * strength:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.5) * width / 128.0)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.5) * width / 128.0), np.uint8)
     if rng.random() < 0.6 * strength:
         gain = rng.uniform(0.88, 1.12) * rng.uniform(0.96, 1.04, 3)
         shift = rng.uniform(-10, 10) + rng.uniform(-5, 5, 3)
-        out = cv2.add(cv2.multiply(out, (*gain, 0.0)), (*shift, 0.0))
+        out = np.clip(out * gain.astype(np.float32) + shift.astype(np.float32), 0, 255).astype(np.uint8)
     if rng.random() < 0.4 * strength:
         noise = rng.standard_normal((height, width, 3), np.float32) * np.float32(rng.uniform(1.0, 8.0))
         out = np.clip(out.astype(np.float32) + noise, 0, 255).astype(np.uint8)
-    return np.asarray(out, np.uint8)
+    return out
 
 
 def cover(picture: Picture, rng: np.random.Generator, most: float = 0.35) -> Picture:

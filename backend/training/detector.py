@@ -9,7 +9,7 @@ import argparse
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ class Detector(nn.Module):
         self.sides = nn.ModuleList(nn.Conv2d(width, neck, 1) for width in (small, middle, wide))
         self.head = nn.Sequential(_unit(neck, neck), _unit(neck, neck))
         self.score, self.box, self.points = (nn.Conv2d(neck, 2 * count, 3, 1, 1) for count in (1, 4, 10))
-        nn.init.constant_(self.score.bias, -3.5)  # faces are rare: without this the first steps only learn silence
+        nn.init.constant_(cast(Tensor, self.score.bias), -3.5)  # faces are rare: without this the first steps only learn silence
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Logits [(N, K, 1)], distances [(N, K, 4)] and offsets [(N, K, 10)] for strides 8, 16, 32.
@@ -102,11 +102,14 @@ class Targets:
 
 def anchors(side: int) -> tuple[F32, F32, F32]:
     """All anchors of a square canvas: centres (K, 2), strides (K,), face sizes (K,), in the order of the network's outputs."""
-    centres, strides, sizes = [], [], []
+    centres: list[F32] = []
+    strides: list[F32] = []
+    sizes: list[F32] = []
     for stride, own in zip(STRIDES, SIZES, strict=True):
         cells = side // stride
-        grid = np.stack(np.mgrid[:cells, :cells][::-1], -1).reshape(-1, 2) * stride
-        centres.append(np.repeat(grid, 2, 0).astype(np.float32))
+        rows, columns = np.indices((cells, cells), np.float32)
+        grid = np.stack([columns, rows], -1).reshape(-1, 2) * np.float32(stride)
+        centres.append(np.repeat(grid, 2, 0))
         strides.append(np.full(2 * cells * cells, stride, np.float32))
         sizes.append(np.tile(np.array(own, np.float32), cells * cells))
     return np.concatenate(centres), np.concatenate(strides), np.concatenate(sizes)

@@ -148,7 +148,7 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, first: int
     """Train on all but the last `held` persons; leaves the judge and the checkpoint in `folder`."""
     seed_torch(seed)
     rows, _ = people.split(held, first)
-    known = [parted(people.attributes[i]) for i in rows]
+    known = [parted(people.attributes[int(i)]) for i in rows]
     heads: Heads = {name: sorted({row[name] for row in known}) for name in known[0]}
     labels = {name: np.array([values.index(row[name]) for row in known]) for name, values in heads.items()}
     judge = Judge(heads, channels_last(JudgeNet(heads)).train())
@@ -176,7 +176,7 @@ def figures(judge: Judge, people: People, rows: NDArray[np.int64], *, rough: boo
         answers = judge.judge_all([roughen(people.pictures[i], rng) if rough else people.pictures[i] for i in part])
         for i, answer in zip(part, answers, strict=True):
             for name, value in answer.items():
-                right.setdefault(name, []).append(people.attributes[i][name] == value)
+                right.setdefault(name, []).append(people.attributes[int(i)][name] == value)
     return {name: float(np.mean(values)) for name, values in right.items()}
 
 
