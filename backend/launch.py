@@ -1,0 +1,90 @@
+"""Starting a backend that outlives whoever started it, and connecting to one from a script. Hosts have a launcher of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from protocol.client import Client
+from protocol.discovery import make_private_folder, note_starting
+from protocol.errors import LikenessError, Lost, NotOurKey, NotRunning, ServiceError, Starting, VersionMismatch
+from protocol.events import Link
+
+START_S = 30.0
+"""A backend answers in about half a second; a cold disk and a busy machine may take it longer."""
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def start_detached(state: Path, options: Sequence[str] = ()) -> None:
+    """Start `likeness serve` in a session of its own. It writes its connection file when it can be reached."""
+    make_private_folder(state)
+    make_private_folder(state / "logs")
+    note_starting(state)
+    command = [sys.executable, "-m", "backend", "serve", "--state", str(state), *options]
+    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with (state / "logs" / "serve.log").open("ab") as log:
+        flags = 0x00000008 | 0x00000200 if sys.platform == "win32" else 0  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
+        subprocess.Popen(
+            command,
+            cwd=state,
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=sys.platform != "win32",
+            creationflags=flags,
+        )
+
+
+def release() -> str:
+    """The installed release, or that there is none."""
+    try:
+        return version("likeness-studio")
+    except PackageNotFoundError:
+        return "source folder"
+
+
+def connect(state: Path, *, start: bool, client_id: str | None = None, program: str = "script", options: Sequence[str] = ()) -> Client:
+    """A connected client. With `start`, a backend is started when none runs; else `NotRunning`, `VersionMismatch` or `NotOurKey`."""
+    client = Client(state, client_id or uuid.uuid4().hex, program=program)
+    try:
+        _wait_until_connected(client, state, start, options)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _wait_until_connected(client: Client, state: Path, start: bool, options: Sequence[str]) -> None:
+    deadline, started = time.monotonic() + START_S, False
+    while client.link is not Link.CONNECTED:
+        client.poll()
+        match client.link:
+            case Link.NOT_RUNNING | Link.LOST if start and not started:
+                start_detached(state, options)
+                started = True
+            case Link.NOT_RUNNING if not started:
+                raise NotRunning(client.sentence)
+            case Link.WRONG_VERSION | Link.NOT_OUR_KEY:
+                raise _error(client.link)(client.sentence)
+            case _:
+                pass
+        if time.monotonic() > deadline:
+            raise ServiceError(f"The backend did not answer within {START_S:.0f} s. Its log is {state / 'logs' / 'serve.log'}.")
+        client.wait(0.05)
+
+
+def _error(link: Link) -> type[LikenessError]:
+    errors = {
+        Link.WRONG_VERSION: VersionMismatch,
+        Link.NOT_OUR_KEY: NotOurKey,
+        Link.LOST: Lost,
+        Link.STARTING: Starting,
+    }
+    return errors.get(link, NotRunning)
