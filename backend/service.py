@@ -26,6 +26,8 @@ from .server.queue import Limits
 from .server.spool import Spool
 from .server.supervisor import Patience, Supervisor
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -39,11 +41,6 @@ class Setup:
     limits: Limits = field(default_factory=Limits)
     idle_s: float | None = None
     """Ends by itself after so long without clients and jobs; None: never."""
-
-    @property
-    def characters(self) -> Path:
-        """The folder of the characters."""
-        return self.state / "characters"
 
     @property
     def logs(self) -> Path:
@@ -72,7 +69,7 @@ class Service:
         self._spool = Spool(setup.state / "spool")
         self._supervisor = Supervisor(setup.devices, self._spawn, setup.patience)
         facts = Facts(setup.release, os.getpid(), self._epoch)
-        shelf = CharacterStore(setup.characters)
+        shelf = CharacterStore(characters_of(setup.state))
         self.broker = Broker(self._door, self._supervisor, shelf, facts, time.monotonic, self._spool.disk_free)
         self.broker.attach(Dispatcher(self._spool, self._supervisor, self.broker.tell, time.time, setup.limits))
         connection = Connection(
@@ -112,7 +109,14 @@ class Service:
 
     def _spawn(self, device: str) -> WorkerProcess:
         log = self._setup.logs / f"worker-{device.replace(':', '-')}.log"
-        return WorkerProcess(self._setup.worker(device), log, {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"})
+        path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
+        return WorkerProcess(self._setup.worker(device), log, environment)
+
+
+def characters_of(state: Path) -> Path:
+    """Where the characters are kept."""
+    return state / "characters"
 
 
 def log_to(folder: Path) -> None:

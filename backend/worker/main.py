@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..pipe import inherited_channel
@@ -26,16 +28,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--model", default="sketch")
     parser.add_argument("--models", type=Path, default=None)
-    parser.add_argument("--characters", type=Path, default=None)
+    parser.add_argument("--characters", type=Path, required=True)
     return parser
 
 
 def _pipeline(options: argparse.Namespace) -> Pipeline:
     if options.pipeline == "nothing":
         return Nothing()
-    from .studio import Studio  # imports torch
+    from ..config import defaults
+    from .studio import Studio  # imports torch: late, so that a worker that draws nothing starts at once
 
-    return Studio(options.models, options.model, options.characters, options.device, options.dtype)
+    usual = defaults(os.environ)
+    models = options.models or usual.models
+    settings = replace(usual, models=models, model=options.model, device=options.device, dtype=options.dtype)
+    return Studio(settings, options.characters)
 
 
 if __name__ == "__main__":
