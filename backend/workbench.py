@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,20 +52,26 @@ def find_model(settings: Settings, model_id: str) -> Model:
     from .models.bundle import Model
 
     name, _, style = model_id.partition(":")
-    known = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) is not None
-    folder = BUILT_IN if name == "sketch" else settings.models / name
-    if not known or not (folder / "model.toml").is_file():
+    folder = installed(settings).get(name)
+    if folder is None:
         raise UnknownModel(_unknown(settings, name))
     model = Model.open(folder)
     return model.with_style(style) if style else model
 
 
 def installed(settings: Settings) -> dict[str, Path]:
-    """The folders of all models, by id; the built-in one first."""
-    found = {"sketch": BUILT_IN} if (BUILT_IN / "model.toml").is_file() else {}
+    """The folders of all models, by id; the built-in one first. A folder whose model.toml is damaged goes by its own name."""
+    folders = [BUILT_IN] if (BUILT_IN / "model.toml").is_file() else []
     if settings.models.is_dir():
-        found |= {path.parent.name: path.parent for path in sorted(settings.models.glob("*/model.toml"))}
-    return found
+        folders += [path.parent for path in sorted(settings.models.glob("*/model.toml"))]
+    return {_id_of(folder): folder for folder in reversed(folders)}
+
+
+def _id_of(folder: Path) -> str:
+    try:
+        return str(tomllib.loads((folder / "model.toml").read_text(encoding="utf-8"))["id"])
+    except (OSError, KeyError, ValueError):
+        return folder.name
 
 
 def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench:
@@ -117,7 +123,7 @@ def _hint(settings: Settings) -> str:
 
 
 def _unknown(settings: Settings, name: str) -> str:
-    names = ", ".join(installed(settings)) or "none at all"
+    names = ", ".join(sorted(installed(settings))) or "none at all"
     return f"There is no model called {name!r}. Installed: {names}. Further models are folders in {settings.models}."
 
 

@@ -44,23 +44,24 @@ LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE), the flags.
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command's entry point; returns its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = build_parser(words).parse_args(words)
+    command = next((word for word in words if word in COMMANDS), "")
     logs = defaults(os.environ).logs
     try:
+        options = build_parser(words).parse_args(words)
         settings = _settings(options)
         logs = settings.logs
         return int(import_module(f".{options.command}", __package__).run(options, settings))
     except LikenessError as error:
-        sys.stderr.write(f"likeness {options.command}: {error}\n")
+        sys.stderr.write(f"likeness {command}: {error}\n")
         return 2
     except KeyboardInterrupt:
-        sys.stderr.write(f"likeness {options.command}: Stopped.\n")
+        sys.stderr.write(f"likeness {command}: Stopped.\n")
         return 130
     except BrokenPipeError:  # the reader of our output left (`likeness evaluate | head`): nothing to say, and nobody to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:  # the last resort of a command line: whatever it is, no traceback on the screen
-        sys.stderr.write(_unexpected(error, options.command, words, logs))
+        sys.stderr.write(_unexpected(error, command, words, logs))
         return 1
 
 

@@ -41,7 +41,7 @@ def sitter(index: int, size: int) -> Sitter:
     seed = FIRST_EVALUATION_PERSON + index
     who = person(seed)
     rng = np.random.default_rng(np.random.SeedSequence([20261122, seed]))
-    wanted = _dressed(shot(rng), index)
+    wanted = wanted_shot(index)
     return Sitter(
         seed=seed,
         person=who,
@@ -63,8 +63,9 @@ def plain(view: Shot) -> Shot:
     return replace(view, hat="none", glasses="none", expression="neutral", yaw=view.yaw * 0.5, pitch=view.pitch * 0.5, roll=view.roll * 0.5)
 
 
-def _dressed(view: Shot, index: int) -> Shot:
-    """Every hat, expression and kind of glasses in turn, so that each is asked for equally often, also with few persons."""
+def wanted_shot(index: int) -> Shot:
+    """What is asked of person number `index`: every hat, expression and kind of glasses in turn, so that each is asked for equally often."""
+    view = shot(np.random.default_rng(np.random.SeedSequence([20261123, index])))
     hat = ("none", *HATS)[index % 5]
     glasses = ("none", "glasses", "sunglasses")[(index // 2) % 3]
     return replace(view, hat=hat, glasses=glasses, expression=EXPRESSIONS[(index // 5 + index) % 5])

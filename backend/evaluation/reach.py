@@ -13,7 +13,7 @@ from protocol.jobs import Canvas, ImagePrompt
 
 from ..contact import Cell
 from ..contact import Row as Strip
-from ..images import mask_plane
+from ..images import to_plane
 from ..training.drawing import draw
 from ..training.world import caption
 from .bench import Bench, Shown, planes, subject
@@ -85,7 +85,7 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
     """Claim 6: the adapters, trained on the base and untouched, on a second base that draws in another style."""
     claim = "6 another base"
     inked: list[float] = []
-    lines: dict[str, list[float]] = {"soft": [], style: [], "world soft": [], "world style": []}
+    lines: dict[str, list[float]] = {style: [], "world soft": [], "world style": []}
     scores: dict[str, list[float]] = {"text only": [], "IP-Adapter": [], "InstantID": []}
     cells: list[tuple[Cell, Cell, Cell]] = []
     for sitter in sitters:
@@ -111,7 +111,7 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
             )
         )
     same = mean(inked).value
-    kept = nearer(lines[style], mean(lines["world style"]).value, mean(lines["world soft"]).value)
+    kept = nearer(lines[style], lines["world style"], lines["world soft"])
     rows = [
         plain(claim, f"cosine to the reference, {way} in {style}", mean(values).value, text=str(mean(values)))
         for way, values in scores.items()
@@ -156,7 +156,7 @@ def inpainting(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     for index, sitter in enumerate(sitters):
         photo, scene = sitter.reference.picture, _scene(sitter, index, bench.side)
         identity, prompt, who = bench.identity(photo), caption(sitter.wanted), subject(photo)
-        canvas = Canvas(planes(scene.picture)[0], mask_plane(scene.mask))
+        canvas = Canvas(planes(scene.picture)[0], to_plane(scene.mask))
         shown = bench.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints, canvas=canvas)
         portrait = bench.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints)
         inside.append(shown.likeness(identity))

@@ -1,0 +1,162 @@
+"""What is there on this machine, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from protocol.errors import LikenessError
+
+from .config import Settings
+from .workbench import BUILT_IN, device_and_dtype, installed
+
+LIBRARIES = ("diffusers", "transformers", "accelerate", "peft", "safetensors", "insightface", "numpy", "Pillow", "pyzmq", "msgpack")
+OLDEST_PYTHON = (3, 11)
+
+
+class State(Enum):
+    """How bad it is. The value is the mark on the screen."""
+
+    GOOD = "ok"
+    ADVICE = "--"
+    WRONG = "!!"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line of the doctor's: what was looked at, what was found, and what to do about it."""
+
+    topic: str
+    state: State
+    found: str
+    cure: str = ""
+
+
+def examine(settings: Settings) -> list[Note]:
+    """Look at everything. Never raises: what cannot be looked at is a note too."""
+    looks: tuple[tuple[str, Callable[[], list[Note]]], ...] = (
+        ("Python", _python),
+        ("libraries", _libraries),
+        ("torch", lambda: _torch(settings)),
+        ("onnxruntime", _shared_modules),
+        ("providers", _providers),
+        ("models", lambda: _models(settings)),
+        ("disk", lambda: _disk(settings)),
+    )
+    return [note for topic, look in looks for note in _safely(topic, look)]
+
+
+def _safely(topic: str, look: Callable[[], list[Note]]) -> list[Note]:
+    try:
+        return look()
+    except (LikenessError, ImportError, OSError, RuntimeError, AttributeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        return [Note(topic, State.WRONG, f"cannot be looked at: {said}", "Install Likeness again: pip install --force-reinstall -e ".[cpu]"")]
+
+
+def _python() -> list[Note]:
+    found = f"{platform.python_version()} ({sys.executable}), {platform.platform(terse=True)}"
+    old = sys.version_info[:2] < OLDEST_PYTHON
+    return [Note("Python", State.WRONG if old else State.GOOD, found, "Install Python 3.11 or newer." if old else "")]
+
+
+def _libraries() -> list[Note]:
+    there: list[str] = []
+    missing: list[str] = []
+    for name in LIBRARIES:
+        try:
+            there.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    notes = [Note("libraries", State.GOOD, ", ".join(there))]
+    if missing:
+        notes.append(Note("libraries", State.WRONG, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"))
+    return notes
+
+
+def _torch(settings: Settings) -> list[Note]:
+    import torch
+
+    device, dtype = device_and_dtype(settings)
+    notes = [Note("torch", State.GOOD, f"{torch.__version__}; pictures are computed on {device} in {str(dtype).removeprefix('torch.')}")]
+    for index in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(index)
+        found = f"cuda:{index}: {torch.cuda.get_device_name(index)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+        notes.append(Note("GPU", State.GOOD, found))
+    if torch.cuda.device_count() == 0 and not torch.backends.mps.is_available():
+        there = "an NVIDIA driver is installed, but torch does not see it" if shutil.which("nvidia-smi") else "none that torch can use"
+        cure = "The built-in model does not need one; SDXL does. Install the driver, and a build of torch with CUDA."
+        notes.append(Note("GPU", State.ADVICE, there, cure))
+    return notes
+
+
+def _shared_modules() -> list[Note]:
+    """onnxruntime and OpenCV, which several packages install into the same place."""
+    from .runtime_check import Health
+    from .runtime_check import examine as look
+
+    states = {Health.FINE: State.GOOD, Health.FRAGILE: State.ADVICE, Health.BROKEN: State.WRONG}
+    cures = [(finding, [" ".join(command) for command in finding.commands()]) for finding in look()]
+    return [Note(finding.module, states[finding.health], finding.sentence, " && ".join(cure)) for finding, cure in cures]
+
+
+def _providers() -> list[Note]:
+    import onnxruntime
+
+    names = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    return [Note("providers", State.GOOD, f"onnxruntime computes with {names}; faces are read on the CPU, which takes milliseconds")]
+
+
+def _models(settings: Settings) -> list[Note]:
+    from .models.bundle import Model
+
+    notes: list[Note] = []
+    for name, folder in installed(settings).items():
+        try:
+            model = Model.open(folder)
+        except LikenessError as error:
+            notes.append(Note("model", State.WRONG, f"{name}: {error}"))
+            continue
+        notes.append(Note("model", State.GOOD if model.faces else State.ADVICE, f"{name}: {', '.join(_abilities(model))}"))
+    if BUILT_IN not in installed(settings).values():
+        notes.append(Note("model", State.WRONG, "the built-in model is missing", f"Get the folder {BUILT_IN} again: git checkout -- {BUILT_IN.name}"))
+    if len(notes) == 1:
+        cure = f"For photographs, put a real model into {settings.models}; the README's section 'Real models' says how."
+        notes.append(Note("model", State.ADVICE, "no further models", cure))
+    return notes
+
+
+def _abilities(model: object) -> list[str]:
+    from .models.bundle import Model
+
+    if not isinstance(model, Model):
+        return []
+    can = [f"{model.family.value}, {model.extent.width} x {model.extent.height}"]
+    can += ["InstantID"] if model.instant_id else []
+    can += [f"IP-Adapter {entry.name}" for entry in model.adapters]
+    can += [f"ControlNet {kind.value}" for kind, _ in model.controls]
+    can += [f"style {style.name}" for style in model.styles]
+    return [*can, "faces" if model.faces else "no face models, so no --face"]
+
+
+def _disk(settings: Settings) -> list[Note]:
+    place = settings.models
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free / 2**30
+    small = free < 20
+    cure = "A real model with InstantID takes about 12 GiB. Free some space, or set LIKENESS_MODELS to another disk." if small else ""
+    return [Note("disk", State.ADVICE if small else State.GOOD, f"{free:.0f} GiB free for models ({_short(settings.models)})", cure)]
+
+
+def _short(path: Path) -> str:
+    try:
+        return f"~/{path.relative_to(Path.home()).as_posix()}"
+    except ValueError:
+        return str(path)

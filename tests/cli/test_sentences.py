@@ -1,0 +1,134 @@
+"""Whatever is wrong with files, sizes, numbers and names: one sentence that says so, exit code 2, and no picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_faces import blank
+from PIL import Image
+
+from backend.cli.main import main
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out.png"
+
+
+def test_a_photo_that_is_not_there(refused, out):
+    assert "missing.png" in refused("portrait", "--face", "missing.png", "-o", out)
+    assert not out.exists()
+
+
+def test_a_photo_that_is_no_picture(refused, out, tmp_path):
+    (tmp_path / "a.png").write_text("no picture")
+    assert "a.png is not a picture" in refused("portrait", "--face", tmp_path / "a.png", "-o", out)
+
+
+def test_a_photo_without_a_face(refused, out, tmp_path):
+    Image.fromarray(blank(90, 90)).save(tmp_path / "wall.png")
+    assert "No face was found" in refused("portrait", "--face", tmp_path / "wall.png", "-o", out)
+
+
+def test_a_pose_without_a_face(refused, out, photo, tmp_path):
+    Image.fromarray(blank(90, 90)).save(tmp_path / "wall.png")
+    assert "leave --pose out" in refused("portrait", "--face", photo, "--pose", tmp_path / "wall.png", "-o", out)
+
+
+def test_a_missing_option(refused):
+    assert "--face" in refused("portrait", "-o", "a.png")
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "1000000", "many", "1.5"])
+def test_a_number_of_pictures_that_makes_no_sense(refused, photo, out, number):
+    assert "number of pictures" in refused("portrait", "--face", photo, "--count", number, "-o", out)
+
+
+@pytest.mark.parametrize("number", ["-1", "99999999999", "blue"])
+def test_a_seed_that_is_none(refused, photo, out, number):
+    assert "seed" in refused("portrait", "--face", photo, "--seed", number, "-o", out)
+
+
+def test_seeds_that_count_past_the_end(refused, photo, out):
+    assert "smaller" in refused("portrait", "--face", photo, "--seed", 2**32 - 2, "--count", 5, "-o", out)
+
+
+def test_a_weight_out_of_range(refused, photo, out):
+    assert "outside 0 to 2" in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:7", "-o", out)
+
+
+def test_an_endless_prompt(refused, photo, out):
+    assert "shorten" in refused("portrait", "--face", photo, "--prompt", "a" * 5000, "-o", out)
+
+
+@pytest.mark.parametrize("name", ["nobody", "../tiny", "tiny-sdxl:oil", "", ":"])
+def test_a_model_that_there_is_not(refused, photo, out, name):
+    assert "called" in refused("portrait", "--face", photo, "--model", name, "-o", out)
+
+
+def test_a_result_that_is_no_png(refused, photo):
+    assert ".png" in refused("portrait", "--face", photo, "-o", "a.jpg")
+
+
+def test_a_folder_for_the_result_that_does_not_exist(refused, photo, tmp_path):
+    assert "does not exist" in refused("portrait", "--face", photo, "-o", tmp_path / "nowhere" / "a.png")
+
+
+def test_a_device_that_is_not_there(refused, photo, out):
+    assert "device" in refused("--device", "cuda:77", "portrait", "--face", photo, "-o", out)
+    assert "device" in refused("--device", "toaster", "portrait", "--face", photo, "-o", out)
+
+
+def test_a_mask_of_another_size(refused, scene, photo, out):
+    assert "96 x 96" in refused("inpaint", "--image", scene[0], "--mask", photo, "-o", out)
+
+
+def test_a_black_mask(refused, scene, out, tmp_path):
+    Image.fromarray(np.zeros((90, 120), np.uint8)).save(tmp_path / "black.png")
+    assert "nothing to paint" in refused("inpaint", "--image", scene[0], "--mask", tmp_path / "black.png", "-o", out)
+
+
+def test_a_picture_that_does_not_say_how_it_was_made(refused, photo):
+    assert "does not say how it was made" in refused("again", photo)
+
+
+def test_a_command_that_there_is_not(refused):
+    assert "dance" in refused("dance")
+
+
+def test_a_part_to_train_that_there_is_not(refused):
+    assert "unicorn" in refused("train", "unicorn")
+
+
+def test_a_folder_that_cannot_be_made(refused, photo):
+    assert "cannot be made" in refused("demo", "--out", photo / "inside")
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [("modle = 'a'", "model"), ("model = 3", "text"), ("model = ", "TOML"), ("\xff", "settings file")],
+)
+def test_a_wrong_settings_file(refused, tmp_path, content, word):
+    file = tmp_path / "config.toml"
+    file.write_bytes(content.encode("latin-1"))
+    assert word in refused("--config", file, "doctor")
+
+
+def test_a_settings_file_that_is_not_there(refused, tmp_path):
+    assert "cannot be read" in refused("--config", tmp_path / "none.toml", "doctor")
+
+
+def test_an_unexpected_error_leaves_a_report_and_no_traceback(monkeypatch, capsys, tmp_path, photo, out):
+    def broken(*_):
+        raise ZeroDivisionError("the moon is in the way")
+
+    monkeypatch.setattr("backend.workbench.open_workbench", broken)
+    assert main(["portrait", "--face", str(photo), "-o", str(out)]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "the moon is in the way" in err
+    (report,) = (tmp_path / "logs").glob("*.log")
+    assert str(report) in err
+    assert "Traceback" in report.read_text()
