@@ -67,7 +67,7 @@ def optimiser(module: nn.Module, budget: Budget) -> torch.optim.AdamW:
         {"params": [p for p in wanted if p.ndim > 1], "weight_decay": budget.decay},
         {"params": [p for p in wanted if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=budget.peak, betas=(0.9, 0.99))
+    return torch.optim.AdamW(groups, lr=budget.peak, betas=(0.9, 0.99), fused=True)
 
 
 def learn(module: nn.Module, loss_of: Callable[[int, float], Tensor], budget: Budget, folder: Path) -> Sitting:
