@@ -57,7 +57,9 @@ def _safely(topic: str, look: Callable[[], list[Note]]) -> list[Note]:
         return look()
     except (LikenessError, ImportError, OSError, RuntimeError, AttributeError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        return [Note(topic, State.WRONG, f"cannot be looked at: {said}", "Install Likeness again: pip install --force-reinstall -e ".[cpu]"")]
+        return [
+            Note(topic, State.WRONG, f"cannot be looked at: {said}", "Install Likeness again: pip install --force-reinstall -e '.[cpu]'")
+        ]
 
 
 def _python() -> list[Note]:
@@ -125,7 +127,8 @@ def _models(settings: Settings) -> list[Note]:
             continue
         notes.append(Note("model", State.GOOD if model.faces else State.ADVICE, f"{name}: {', '.join(_abilities(model))}"))
     if BUILT_IN not in installed(settings).values():
-        notes.append(Note("model", State.WRONG, "the built-in model is missing", f"Get the folder {BUILT_IN} again: git checkout -- {BUILT_IN.name}"))
+        cure = f"Get the folder {BUILT_IN} again: git checkout -- {BUILT_IN.name}"
+        notes.append(Note("model", State.WRONG, "the built-in model is missing", cure))
     if len(notes) == 1:
         cure = f"For photographs, put a real model into {settings.models}; the README's section 'Real models' says how."
         notes.append(Note("model", State.ADVICE, "no further models", cure))

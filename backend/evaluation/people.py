@@ -64,7 +64,7 @@ def plain(view: Shot) -> Shot:
 
 
 def wanted_shot(index: int) -> Shot:
-    """What is asked of person number `index`: every hat, expression and kind of glasses in turn, so that each is asked for equally often."""
+    """What is asked of person number `index`: every hat, expression and kind of glasses in turn, each equally often."""
     view = shot(np.random.default_rng(np.random.SeedSequence([20261123, index])))
     hat = ("none", *HATS)[index % 5]
     glasses = ("none", "glasses", "sunglasses")[(index // 2) % 3]

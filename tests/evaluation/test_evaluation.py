@@ -88,7 +88,7 @@ def test_the_arithmetic_of_the_measures():
     gallery = list(np.eye(4, 512, dtype=np.float32))
     assert nearest([gallery[0], gallery[2], None, gallery[3]], gallery) == 0.5
     points = np.zeros((5, 2), np.float32)
-    assert keypoint_error(points + [3, 4], points, 100) == pytest.approx(0.05)
+    assert keypoint_error(points + np.array([3, 4]), points, 100) == pytest.approx(0.05)
     assert mean([1, 2, 3]).value == 2
     assert mean([]).count == 0
 
