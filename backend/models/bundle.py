@@ -58,8 +58,10 @@ from protocol.errors import ModelError, UnknownModel
 from protocol.geometry import Extent
 from protocol.jobs import GuideKind
 
-from ..pipelines.sizes import buckets
 from .adapters import AdapterKind
+
+BUCKETS = "buckets"
+"""What `sizes` says in model.toml for all of SDXL's buckets."""
 
 
 class Family(Enum):
@@ -109,7 +111,9 @@ class Model:
     extent: Extent
     """The size that the model draws best."""
     extents: tuple[Extent, ...]
-    """All sizes that the model was trained on, its best first."""
+    """The sizes that the model was trained on, its best first."""
+    bucketed: bool
+    """Besides, SDXL's buckets in proportion to `extent`."""
     avoid: tuple[Extent, ...]
     defaults: Defaults
     factor: int
@@ -180,7 +184,8 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         name=str(table.get("name") or table["id"]),
         family=Family(table["family"]),
         extent=extent,
-        extents=_extents(extent, table.get("sizes", []), grid),
+        extents=_extents(extent, table.get("sizes", [])),
+        bucketed=table.get("sizes") == BUCKETS,
         avoid=tuple(map(_extent, table.get("avoid", []))),
         defaults=Defaults(**table.get("defaults", {})),
         factor=_halvings(folder, "vae"),
@@ -201,15 +206,12 @@ def instant_id_file(folder: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def _extents(own: Extent, listed: list[list[int]] | str, grid: int) -> tuple[Extent, ...]:
-    """All sizes, the model's own first. Beside the buckets stands a slightly smaller square, for when the square itself is avoided."""
-    if listed == "buckets":
-        others = (*buckets(own.width, grid), Extent(own.width - grid, own.height - grid))
-    elif isinstance(listed, str):
+def _extents(own: Extent, listed: list[list[int]] | str) -> tuple[Extent, ...]:
+    if listed == BUCKETS:
+        return (own,)
+    if isinstance(listed, str):
         raise ValueError(f"sizes = {listed!r}")
-    else:
-        others = tuple(map(_extent, listed))
-    return tuple(dict.fromkeys((own, *others)))
+    return tuple(dict.fromkeys((own, *map(_extent, listed))))
 
 
 def _extent(pair: list[int]) -> Extent:

@@ -73,6 +73,14 @@ def read_halves(path: Path) -> dict[str, State]:
     return halves
 
 
+def read_lora(path: Path) -> State:
+    """The tensors of a LoRA for a UNet, as diffusers' `save_lora_weights` writes them; ModelError for one that also changes other modules."""
+    state = _read(path)
+    if not state or not all(key.startswith("unet.") for key in state):
+        raise ModelError(f"{path.name} is no LoRA for a UNet alone, as diffusers writes it. Export it with save_lora_weights.")
+    return state
+
+
 def sniff(path: Path, projection: Mapping[str, Tensor]) -> AdapterKind:
     """The kind that the keys of `projection` tell; see `load_adapter` for what they cannot tell."""
     if "proj.weight" in projection:

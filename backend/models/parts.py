@@ -13,7 +13,7 @@ from protocol.jobs import GuideKind
 
 from .adapters import AdapterKind, ImageAdapter, Untyped
 from .bundle import AdapterEntry, Family, Model, instant_id_file
-from .loading import load_adapter, load_part
+from .loading import load_adapter, load_part, read_lora
 
 Part = TypeVar("Part")
 
@@ -139,13 +139,18 @@ class Parts:
         return kind.from_config(config)
 
     def _styled(self, unet: Untyped) -> Untyped:
+        """`unet` with the style's LoRA added to its weights: nothing is left of it that a job could switch off or leak."""
         style = self.model.style
         if style is None:
             return unet
-        unet.load_lora_adapter(str(style.file), prefix=None, adapter_name="style")
-        unet.fuse_lora(lora_scale=style.weight, adapter_names=["style"])
-        unet.unload_lora()
-        return unet
+        state = read_lora(style.file)
+        try:
+            unet.load_lora_adapter(state, prefix="unet", adapter_name="style")
+            unet.fuse_lora(lora_scale=style.weight, adapter_names=["style"])
+            unet.unload_lora()
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ModelError(f"The style {style.name!r} does not fit the model {self.model.folder.name!r}: {error}") from error
+        return unet.requires_grad_(False)
 
     def _once(self, name: str, load: Callable[[], Part]) -> Part:
         if name not in self._loaded:

@@ -19,7 +19,7 @@ from ..models.bundle import Model
 from .build import SCHEDULERS, Mode
 from .frames import Frame, frame_for_picture
 from .paste import grow_mask, plan_crop, take_mask
-from .sizes import INSTANTID_AVOIDS
+from .sizes import INSTANTID_AVOIDS, buckets
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -180,8 +180,11 @@ def _canvas(canvas: Canvas | None) -> tuple[Mode, Pixels | None, Pixels | None]:
 
 def _sizes(job: PictureJob, model: Model) -> tuple[Extent, ...]:
     """The sizes to draw at; with a person, without those that InstantID spoils."""
+    own, grid = model.extent, model.grid
+    # Beside the buckets stands a slightly smaller square, for when the square itself is avoided.
+    sizes = (*model.extents, *buckets(own.width, grid), Extent(own.width - grid, own.height - grid)) if model.bucketed else model.extents
     avoided = {*model.avoid, INSTANTID_AVOIDS} if job.subjects else set[Extent]()
-    return tuple(size for size in model.extents if size not in avoided) or model.extents
+    return tuple(dict.fromkeys(size for size in sizes if size not in avoided)) or model.extents
 
 
 def _repainted(mask: Pixels, frame: Frame, factor: int, grow: int | None) -> Pixels:

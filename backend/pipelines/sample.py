@@ -67,10 +67,9 @@ def draw(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks | None = None) ->
     return (np.nan_to_num(values).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def draw_latents(parts: Parts, recipe: Recipe, noise: Tensor) -> Tensor:
-    """The latents (1, C, h, w) of `recipe`, as the VAE gets them but for its scaling factor, from given starting noise of the same
-    shape."""
-    return _call(parts, recipe, 0, Hooks(), {"output_type": "latent", "latents": noise})
+def draw_latents(parts: Parts, recipe: Recipe, seed: int = 0, noise: Tensor | None = None) -> Tensor:
+    """The latents (1, C, h, w) of `recipe`, before the VAE's scaling factor is taken out; `noise` of their shape replaces the seed's."""
+    return _call(parts, recipe, seed, Hooks(), {"output_type": "latent", "latents": noise})
 
 
 def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str, Any]) -> Untyped:

@@ -52,7 +52,7 @@ def sd15(tmp_path_factory):
 def latents(parts: Parts, seed: int, lanes=(), nets=()) -> np.ndarray:
     noise = torch.from_numpy(np.random.Generator(np.random.PCG64(seed)).standard_normal((1, 4, 32, 32), dtype=np.float32))
     recipe = Recipe(EXTENT, "a portrait of a woman with a red hat", "blurry", 4, 5.0, lanes=tuple(lanes), nets=tuple(nets))
-    return draw_latents(parts, recipe, noise).numpy()
+    return draw_latents(parts, recipe, noise=noise).numpy()
 
 
 def check(name: str, found: np.ndarray, golden: np.ndarray) -> None:

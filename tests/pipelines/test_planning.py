@@ -1,0 +1,89 @@
+"""What cannot be meant is said before anything is loaded."""
+
+from __future__ import annotations
+
+import pytest
+
+from backend.models.bundle import Model
+from backend.pipelines.plan import plan
+from protocol.errors import InvalidRequest, UnknownModel
+from protocol.geometry import Extent, Point
+from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject, Window
+from protocol.planes import Layout, Plane
+
+PHOTO = Plane(Layout.RGB8, Extent(8, 8), bytes(192))
+WHO = Photos((PHOTO,))
+
+
+@pytest.fixture
+def model(tiny_folders):
+    return Model.open(tiny_folders["sdxl"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        (PictureJob(count=0), "pictures"),
+        (PictureJob(sampling=Sampling(steps=0)), "steps"),
+        (PictureJob(sampling=Sampling(steps=5000)), "steps"),
+        (PictureJob(sampling=Sampling(guidance_scale=float("nan"))), "guidance"),
+        (PictureJob(sampling=Sampling(scheduler="magic")), "scheduler"),
+        (PictureJob(sampling=Sampling(seed=-1)), "seed"),
+        (PictureJob(extent=Extent(0, 10)), "0 x 10"),
+        (PictureJob(extent=Extent(20000, 10)), "20000"),
+        (PictureJob(subjects=(Subject(WHO, adapter=2.5),)), "2.5"),
+        (PictureJob(subjects=(Subject(WHO, identity_net=float("nan")),)), "IdentityNet"),
+        (PictureJob(subjects=(Subject(WHO, adapter_window=Window(0.5, 0.5)),)), "window"),
+        (PictureJob(image_prompts=(ImagePrompt(PHOTO, weight=-1),)), "image prompt 1"),
+        (PictureJob(guides=(Guide(GuideKind.DEPTH),)), "needs a picture"),
+        (PictureJob(guides=(Guide(GuideKind.KEYPOINTS, keypoints=(Point(1, 1),) * 5),)), "no person"),
+        (PictureJob(subjects=(Subject(WHO),), guides=(Guide(GuideKind.KEYPOINTS, keypoints=(Point(1, 1),)),)), "five keypoints"),
+        (PictureJob(subjects=(Subject(WHO),), guides=(Guide(GuideKind.KEYPOINTS, keypoints=(Point(float("nan"), 1),) * 5),)), "number"),
+        (PictureJob(canvas=Canvas(PHOTO, strength=0.0)), "strength"),
+        (PictureJob(canvas=Canvas(PHOTO, mask=Plane(Layout.A8, Extent(4, 4), bytes(16)))), "mask is 4 x 4"),
+        (PictureJob(canvas=Canvas(PHOTO), extent=Extent(9, 9)), "differ in size"),
+    ],
+)
+def test_what_cannot_be_meant_gets_a_sentence(model, wrong, word):
+    with pytest.raises(InvalidRequest, match=word) as caught:
+        plan(wrong, model)
+    assert str(caught.value).endswith(".")
+
+
+def test_another_model_is_not_quietly_replaced(model):
+    with pytest.raises(UnknownModel, match="other"):
+        plan(PictureJob(model="other"), model)
+
+
+def test_what_a_job_leaves_out_comes_from_the_model(model):
+    decided = plan(PictureJob(), model)
+    assert (decided.steps, decided.guidance_scale, decided.negative, decided.extent) == (2, 3.0, "blurry", Extent(64, 64))
+
+
+def test_a_job_overrides_the_model_also_with_nothing(model):
+    decided = plan(PictureJob(negative="", sampling=Sampling(steps=9, guidance_scale=0.0)), model)
+    assert (decided.steps, decided.guidance_scale, decided.negative) == (9, 0.0, "")
+    assert not decided.guided
+
+
+def test_at_least_one_step_is_done_however_small_the_strength(model):
+    decided = plan(PictureJob(canvas=Canvas(PHOTO, strength=0.01), sampling=Sampling(steps=10)), model)
+    assert int(decided.steps * decided.strength) == 1
+
+
+def test_a_person_is_never_drawn_at_a_size_that_the_model_avoids(tiny_folders, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_folders["sdxl"], tmp_path / "avoiding")
+    (folder / "model.toml").write_text('id = "a"\nfamily = "sdxl"\nsize = [64, 64]\nsizes = "buckets"\navoid = [[64, 64]]\n')
+    model = Model.open(folder)
+    job = PictureJob(subjects=(Subject(WHO),))
+    assert plan(PictureJob(), model).frame.extent == Extent(64, 64)
+    assert plan(job, model).frame.extent == Extent(56, 56)
+
+
+def test_frames_never_stretch(model):
+    for extent in (Extent(300, 200), Extent(1, 400), Extent(77, 500), Extent(64, 64)):
+        frame = plan(PictureJob(extent=extent), model).frame
+        across, down = frame.extent.width / frame.bounds.width, frame.extent.height / frame.bounds.height
+        assert abs(across / down - 1) < 0.02
