@@ -127,7 +127,7 @@ def _models(settings: Settings) -> list[Note]:
             continue
         notes.append(Note("model", State.GOOD if model.faces else State.ADVICE, f"{name}: {', '.join(_abilities(model))}"))
     if BUILT_IN not in installed(settings).values():
-        cure = f"Get the folder {BUILT_IN} again: git checkout -- {BUILT_IN.name}"
+        cure = f"Get the folder {BUILT_IN} again: git checkout -- backend/{BUILT_IN.name}"
         notes.append(Note("model", State.WRONG, "the built-in model is missing", cure))
     if len(notes) == 1:
         cure = f"For photographs, put a real model into {settings.models}; the README's section 'Real models' says how."
