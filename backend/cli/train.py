@@ -22,6 +22,7 @@ PARTS: dict[str, tuple[str, str]] = {
     "clip": ("clip", "the image encoder"),
     "judge": ("judge", "the attribute judge of `likeness evaluate`"),
     "samples": ("samples", "draw the sample faces that ship with the built-in model"),
+    "assemble": ("assemble", "put trained parts together into a model folder"),
 }
 
 

@@ -1,0 +1,107 @@
+"""Puts the trained parts together into a model folder that `backend.models.bundle` reads: the built-in model is made by this."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from protocol.errors import InvalidRequest
+
+from ..pipelines.preview import fit_matrix
+from .people import People
+from .sheets import from_bytes
+
+_CARD = """id = "sketch"
+name = "Sketch, the built-in model"
+family = "sdxl"
+size = [{size}, {size}]
+drawn = true
+
+[defaults]
+steps = 20
+guidance_scale = 3.0
+
+[faces]
+folder = "faces"
+det_sizes = [128, 160, 256]
+"""
+_STYLE = """
+[[style]]
+name = "ink"
+file = "loras/ink.safetensors"
+"""
+_BASE = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_OPTIONAL = {
+    "instantid": ("identitynet", "instantid.safetensors"),
+    "export": ("faces", "image_encoder", "feature_extractor", "judge"),
+}
+_LIMIT = 60 * 2**20
+"""Bytes that the built-in model may take in the repository."""
+
+
+def assemble(runs: Path, data: Path, out: Path) -> int:
+    """Copy what the trainings in `runs` left into the model folder `out`; returns its size in bytes.
+
+    Raises:
+        InvalidRequest: the base or its autoencoder has not been trained there.
+    """
+    if not (runs / "base" / "model").is_dir():
+        raise InvalidRequest(f"There is no finished base in {runs / 'base'}. Train it first: likeness train base --out {runs / 'base'}")
+    out.mkdir(parents=True, exist_ok=True)
+    for part in _BASE:
+        _replace(runs / "base" / "model" / part, out / part)
+    decoder = runs / "decoder" / "vae"
+    vae = AutoencoderKL.from_pretrained(decoder if decoder.is_dir() else runs / "base" / "model" / "vae")
+    vae.half().save_pretrained(out / "vae")
+    for run, parts in _OPTIONAL.items():
+        for part in parts:
+            if (runs / run / part).exists():
+                _replace(runs / run / part, out / part)
+    for source, target in ((runs / "ip_adapter", "ip_adapter/sketch.safetensors"), (runs / "style", "loras/ink.safetensors")):
+        found = sorted(source.glob("*.safetensors"))
+        if found:
+            (out / target).parent.mkdir(exist_ok=True)
+            shutil.copyfile(found[0], out / target)
+    people = People(data)
+    _write_preview(vae.float(), people, out / "preview.json")
+    card = _CARD.format(size=people.pictures.shape[1]) + (_STYLE if (out / "loras").is_dir() else "")
+    (out / "model.toml").write_text(card, encoding="utf-8")
+    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+
+
+def _replace(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
+@torch.no_grad()
+def _write_preview(vae: AutoencoderKL, people: People, path: Path) -> None:
+    """The matrix that turns scaled latents into small pictures, fitted on 64 of the data set's."""
+    pictures = people.pictures[:: max(1, len(people.pictures) // 64)][:64]
+    latents = vae.encode(from_bytes(pictures)).latent_dist.mean * vae.config.scaling_factor
+    matrix = fit_matrix(latents.numpy(), np.asarray(pictures))
+    path.write_text(json.dumps(matrix.to_table()), encoding="utf-8")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `likeness train assemble`."""
+    parser.add_argument("--runs", type=Path, required=True, help="folder of the trainings, each under its name")
+    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
+    parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Assemble, and say how large the model is."""
+    size = assemble(args.runs, args.data, args.out)
+    print(f"{args.out}: {size / 2**20:.1f} MiB")
+    if size > _LIMIT:
+        print(f"That is more than the {_LIMIT // 2**20} MiB that the repository allows.")
