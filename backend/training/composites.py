@@ -5,6 +5,7 @@ and to keep silent where there is none. So pictures are scaled, turned and put o
 scrambled teach silence.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -149,7 +150,7 @@ def _fill(picture: Picture, rng: np.random.Generator, side: int) -> tuple[F32, f
 
 def _scatter(box: F32, rng: np.random.Generator, side: int) -> tuple[F32, float]:
     """Somewhere on the canvas, faces of 20 to 150 pixels, small ones as frequent as large ones."""
-    height = float(np.exp(rng.uniform(np.log(20.0), np.log(min(150.0, 0.8 * side)))))
+    height = math.exp(rng.uniform(math.log(20.0), math.log(min(150.0, 0.8 * side))))
     margin = 0.4 * height
     goal = (float(rng.uniform(margin, side - margin)), float(rng.uniform(margin, side - margin)))
     degrees = float(rng.normal(0, 8))

@@ -61,7 +61,7 @@ def roughen(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -
 def cover(picture: Picture, rng: np.random.Generator, most: float = 0.35) -> Picture:
     """A picture with one flat rectangle over it, sides up to `most` of the picture's (random erasing, Zhong et al. 2017)."""
     height, width = picture.shape[:2]
-    h, w = (int(rng.uniform(0.08, most) * side) for side in (height, width))
+    h, w = int(float(rng.uniform(0.08, most)) * height), int(float(rng.uniform(0.08, most)) * width)
     y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
     out = picture.copy()
     out[y : y + h, x : x + w] = rng.integers(0, 256, 3)
