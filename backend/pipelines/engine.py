@@ -151,17 +151,15 @@ class Engine:
         return Picture(pixels, seed, alike, recipe.extent, places)
 
     def _cast(self, decided: Plan) -> _Cast:
-        """Who is in the picture and where. A person at weight 0 is left out: the picture is then the base's, bit for bit."""
-        numbered = enumerate(decided.job.subjects)
-        drawn = [(number, subject) for number, subject in numbered if subject.adapter > 0 or subject.identity_net > 0]
-        identities = tuple(self._identity(subject) for _, subject in drawn)
+        subjects = decided.job.subjects
+        identities = tuple(self._identity(subject) for subject in subjects)
         guides = keypoint_guides(decided.job)
         keypoints: list[NDArray[np.float32]] = []
-        for (number, subject), identity in zip(drawn, identities, strict=True):
+        for number, (subject, identity) in enumerate(zip(subjects, identities, strict=True)):
             points = guide_points(guides[number]) if number < len(guides) else None
             region = None if subject.region is None else _mask(subject.region, decided)
             keypoints.append(place(decided, identity, points, region, self._faces, keypoints))
-        return _Cast(tuple(subject for _, subject in drawn), identities, tuple(keypoints))
+        return _Cast(subjects, identities, tuple(keypoints))
 
     def _identity(self, subject: Subject) -> Identity:
         if isinstance(subject.who, Character):
@@ -179,8 +177,9 @@ class Engine:
         frame, job = decided.frame, decided.job
         lanes: list[Lane] = []
         nets: list[Conditioning] = []
-        for number in range(len(people.subjects)):
-            self._add_person(decided, people, number, lanes, nets)
+        for number, subject in enumerate(people.subjects):
+            if subject.adapter > 0 or subject.identity_net > 0:  # a person at weight 0 leaves the base as it is, bit for bit
+                self._add_person(decided, people, number, lanes, nets)
         lanes += [self._image_prompt(decided, prompt) for prompt in job.image_prompts if prompt.weight > 0]
         for guide in job.guides:
             if guide.kind is not GuideKind.KEYPOINTS and guide.weight > 0 and guide.picture is not None:

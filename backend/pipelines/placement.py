@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocol.errors import InvalidRequest
+from protocol.geometry import Extent
 
 from ..faces import Face, Identity
 from ..keypoints import fit_keypoints
@@ -22,6 +23,11 @@ HEAD_HEIGHT = 3.2
 HEAD_WIDTH = 2.6
 HEAD_RISE = 0.3
 """How far the head's centre lies above the middle between eyes and mouth, in the same unit: there is more head above than below."""
+
+SMALLEST_HEAD = 0.35
+"""Heads smaller than this part of the picture's shorter side are brought nearer …"""
+NEARER_HEAD = 0.5
+"""… to this part."""
 
 
 class Finder(Protocol):
@@ -49,8 +55,21 @@ def place(
             if _inside(face.keypoints, area) and not any(np.abs(face.keypoints - other).max() < 1 for other in taken):
                 return face.keypoints
     if area is None:
-        return fit_keypoints(identity.keypoints, identity.extent, plan.frame.extent)
+        return as_in_photo(identity, plan.frame.extent)
     return fit_head(identity.keypoints, _bounding_box(area))
+
+
+def as_in_photo(identity: Identity, extent: Extent) -> Floats:
+    """Keypoints (5, 2) framed as in the person's photo; a head that would be small is brought nearer, since small faces lose their likeness
+    (InstantID/InstantID issue 212, cubiq/ComfyUI_InstantID issue 141).
+    """
+    points = fit_keypoints(identity.keypoints, identity.extent, extent)
+    head = head_box(points)
+    side = min(extent.width, extent.height)
+    if head[3] - head[1] >= SMALLEST_HEAD * side:
+        return points
+    x, y, half = extent.width / 2, extent.height * 0.45, NEARER_HEAD * side / 2
+    return fit_head(points, np.array([x - half, y - half, x + half, y + half], np.float32))
 
 
 def head_box(keypoints: Floats) -> Floats:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from protocol.errors import ModelError
 from protocol.geometry import Extent
 
 from ..models.adapters import Untyped
@@ -64,7 +65,9 @@ class Hooks:
 def draw(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks | None = None) -> Pixels:
     """The picture (H, W, 3) of `recipe`; the same recipe and seed give the same bytes on the same machine."""
     values: NDArray[np.float32] = _call(parts, recipe, seed, hooks or Hooks(), {"output_type": "np"})[0]
-    return (np.nan_to_num(values).clip(0, 1) * 255).round().astype(np.uint8)
+    if not np.isfinite(values).all():
+        raise ModelError(f"The VAE of {parts.model.id!r} gave numbers that are no colours, as some do in half precision. Use float32.")
+    return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def draw_latents(parts: Parts, recipe: Recipe, seed: int = 0, noise: Tensor | None = None) -> Tensor:
