@@ -16,7 +16,7 @@ from protocol.discovery import make_private_folder, note_starting
 from protocol.errors import LikenessError, Lost, NotOurKey, NotRunning, ServiceError, Starting, VersionMismatch
 from protocol.events import Link
 
-START_S = 30.0
+START_S = 60.0
 """A backend answers in about half a second; a cold disk and a busy machine may take it longer."""
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -150,23 +150,25 @@ class Spool:
     def finish(self, entry: Entry, outcome: bytes | None, lengths: Sequence[int], fault: tuple[str, str] | None) -> bool:
         """Keep the end of an attempt: an outcome (its planes lie in `output_path`) or a fault. False: that attempt counts no more.
 
-        Compare-and-set on the attempt, so that a worker that was given up cannot overwrite the result of another.
+        It must be the attempt that runs, so that a worker that was given up cannot overwrite the result of another.
         """
         temporary, path = self.output_path(entry.job_id, entry.attempt), self._result_path(entry.job_id, entry.attempt)
         with _as_errors(self.folder, 0):
+            counts = self._base.execute(
+                "SELECT 1 FROM jobs WHERE job_id=? AND stage='running' AND attempt=?", (entry.job_id, entry.attempt)
+            ).fetchone()
+            if counts is None:  # nobody else writes to this base, so what is read here still holds below
+                temporary.unlink(missing_ok=True)
+                return False
             if outcome is not None and temporary.exists():
                 os.replace(temporary, path)
             self._point("finish.renamed")
             code, sentence = fault or (None, None)
-            done = self._base.execute(
-                "UPDATE jobs SET stage=?, outcome=?, out_attempt=?, out_lengths=?, code=?, sentence=?, flushed=0 "
-                "WHERE job_id=? AND stage='running' AND attempt=?",
-                (entry.stage.value, outcome, entry.attempt, _join(lengths), code, sentence, entry.job_id, entry.attempt),
+            self._base.execute(
+                "UPDATE jobs SET stage=?, kills=?, outcome=?, out_attempt=?, out_lengths=?, code=?, sentence=?, flushed=0 WHERE job_id=?",
+                (entry.stage.value, entry.kills, outcome, entry.attempt, _join(lengths), code, sentence, entry.job_id),
             )
             self._point("finish.committed")
-        if not done.rowcount:
-            path.unlink(missing_ok=True)
-            return False
         self._flusher.add((entry.job_id, entry.attempt), path if lengths else None)
         return True
 

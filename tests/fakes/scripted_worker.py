@@ -89,7 +89,7 @@ class Scripted:
             case "lost_at":
                 raise RuntimeError("CUDA error: device-side assert triggered")
             case "bug_at":
-                raise ZeroDivisionError("the secret prompt is in this message")
+                raise ZeroDivisionError(words)
             case "face_at":
                 raise NoFace("Photo 1 shows no face.")
             case _:
