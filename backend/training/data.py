@@ -1,7 +1,8 @@
 """Data sets of drawn people: drawn once, in several processes, into memory-mapped files, so that no training ever draws.
 
-A folder holds parallel arrays and lines of text (`people.People` reads it): pictures.npy uint8 (N, S, S, 3), keypoints.npy float32 (N, 5, 2) in
-pixels, boxes.npy float32 (N, 4) as x0 y0 x1 y1, persons.npy int64 (N,) with the person's seed, captions.txt, descriptions.txt, attributes.jsonl.
+A folder holds parallel arrays and lines of text (`people.People` reads it): pictures.npy uint8 (N, S, S, 3), keypoints.npy float32
+(N, 5, 2) in pixels, boxes.npy float32 (N, 4) as x0 y0 x1 y1, persons.npy int64 (N,) with the person's seed, captions.txt,
+descriptions.txt, attributes.jsonl.
 Everything follows from the seeds: picture k of person p is drawn with the shot of SeedSequence([seed, p, k]).
 """
 
@@ -38,9 +39,14 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.persons < 1 or self.shots_each < 1:
-            raise InvalidRequest(f"A data set of {self.persons} persons with {self.shots_each} pictures each is empty; both numbers must be at least 1.")
+            raise InvalidRequest(
+                f"A data set of {self.persons} persons with {self.shots_each} pictures each is empty; both numbers must be at least 1."
+            )
         if self.first < FIRST_EVALUATION_PERSON < self.first + self.persons:
-            raise InvalidRequest(f"Persons {self.first} to {self.first + self.persons - 1} mix training and evaluation, whose persons begin at {FIRST_EVALUATION_PERSON}. Draw two data sets instead.")
+            raise InvalidRequest(
+                f"Persons {self.first} to {self.first + self.persons - 1} mix training and evaluation, "
+                f"whose persons begin at {FIRST_EVALUATION_PERSON}. Draw two data sets instead."
+            )
 
     @property
     def pictures(self) -> int:
@@ -57,7 +63,9 @@ class Lines:
     attributes: list[str]
 
 
-def build_world(out_dir: Path, persons: int, shots_each: int, seed: int = 0, size: int = 128, *, style: str = "soft", first: int = 0, processes: int = 2) -> Path:
+def build_world(
+    out_dir: Path, persons: int, shots_each: int, seed: int = 0, size: int = 128, *, style: str = "soft", first: int = 0, processes: int = 2
+) -> Path:
     """Draw a data set into `out_dir` and return it; pictures of one person lie beside each other.
 
     Raises:
@@ -66,7 +74,12 @@ def build_world(out_dir: Path, persons: int, shots_each: int, seed: int = 0, siz
     plan = Plan(persons, shots_each, seed, size, style, first)
     out_dir.mkdir(parents=True, exist_ok=True)
     n = plan.pictures
-    for name, kind, shape in (("pictures", np.uint8, (n, size, size, 3)), ("keypoints", np.float32, (n, 5, 2)), ("boxes", np.float32, (n, 4)), ("persons", np.int64, (n,))):
+    for name, kind, shape in (
+        ("pictures", np.uint8, (n, size, size, 3)),
+        ("keypoints", np.float32, (n, 5, 2)),
+        ("boxes", np.float32, (n, 4)),
+        ("persons", np.int64, (n,)),
+    ):
         open_memmap(out_dir / f"{name}.npy", "w+", kind, shape).flush()
     chunks = [(out_dir, plan, begin, min(begin + _CHUNK, persons)) for begin in range(0, persons, _CHUNK)]
     done = list(tqdm(_drawn(chunks, processes), total=len(chunks), desc="drawing", unit="chunk"))
@@ -92,7 +105,9 @@ def _draw_chunk(chunk: tuple[Path, Plan, int, int]) -> Lines:
 
     cv2.setNumThreads(1)
     folder, plan, begin, end = chunk
-    pictures, keypoints, boxes, persons = (np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pictures", "keypoints", "boxes", "persons"))
+    pictures, keypoints, boxes, persons = (
+        np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("pictures", "keypoints", "boxes", "persons")
+    )
     lines = Lines([], [], [])
     for index in range(begin, end):
         number = plan.first + index

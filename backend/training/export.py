@@ -1,8 +1,8 @@
 """Trained adapters in the official file layouts.
 
-IP-Adapter's and InstantID's files are {"image_proj": {...}, "ip_adapter": {...}} as a torch pickle (`.bin`), or the same flat with the prefixes
-`image_proj.` and `ip_adapter.` as safetensors (tencent-ailab/IP-Adapter, ip_adapter/ip_adapter.py). The numbers in `ip_adapter` count the UNet's
-attention processors: self attention even, cross attention odd.
+IP-Adapter's and InstantID's files are {"image_proj": {...}, "ip_adapter": {...}} as a torch pickle (`.bin`), or the same flat with the
+prefixes `image_proj.` and `ip_adapter.` as safetensors (tencent-ailab/IP-Adapter, ip_adapter/ip_adapter.py). The numbers in `ip_adapter`
+count the UNet's attention processors: self attention even, cross attention odd.
 """
 
 import re

@@ -21,10 +21,14 @@ from protocol.geometry import Extent
 
 from ..keypoints import draw_keypoints
 from . import loop
-from .adapters import Base, Drops, Floats, Noiser, Prompting, Shown, attach, draw_drops, load_base, mean_embedding, sample
+from .adapters import Drops, Floats, Shown, attach, draw_drops, mean_embedding, read_embeddings
+from .base import cache_of, load_base
 from .crops import crop
 from .export import official_adapter, write_adapter
+from .parts import Base, Noiser
 from .people import People
+from .photos import data_of
+from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
 
 TOKENS = 16
@@ -48,14 +52,18 @@ class Trained(nn.Module):
 
 
 def new_resampler(width: int) -> IPAdapterPlusImageProjection:
-    """InstantID's resampler, of dimension 256 and 4 heads instead of 1280 and 20."""
-    return IPAdapterPlusImageProjection(embed_dims=512, output_dims=width, hidden_dims=256, depth=4, dim_head=64, heads=4, num_queries=TOKENS)
+    """InstantID's resampler for a cross attention of `width`: dimension 1280 and 20 heads for real bases, 256 and 4 for small ones."""
+    dimension = 1280 if width >= 1024 else 256
+    return IPAdapterPlusImageProjection(
+        embed_dims=512, output_dims=width, hidden_dims=dimension, depth=4, dim_head=64, heads=dimension // 64, num_queries=TOKENS
+    )
 
 
 def new_identitynet(base: Base) -> ControlNetModel:
     """A ControlNet that begins as the base's encoder; its picture shrinks by the autoencoder's factor."""
     levels = len(base.vae.config.block_out_channels)
-    net = ControlNetModel.from_unet(base.parts.unet, conditioning_embedding_out_channels=(16, 32, 64, 128)[:levels])
+    shrink = (16, 32, 96, 256) if levels == 4 else (16, 32, 64, 128)[:levels]
+    net = ControlNetModel.from_unet(base.parts.unet, conditioning_embedding_out_channels=shrink)
     return net.to(loop.device(), memory_format=torch.channels_last).requires_grad_(True).train()
 
 
@@ -68,10 +76,20 @@ def keypoint_pictures(keypoints: Floats, size: int) -> Tensor:
 class InstantIdTask:
     """Trains image adapter and IdentityNet together on a data set with keypoints and embeddings."""
 
-    def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16, recogniser: Path | None = None) -> None:
-        self.device, self.people, self.base, self.batch, self.held = loop.device(), people, base, batch, held
-        self.embeddings, self.recogniser = embeddings, recogniser
-        self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base)
+    def __init__(
+        self,
+        people: People,
+        base: Base,
+        embeddings: Floats,
+        *,
+        batch: int,
+        held: int = 16,
+        recogniser: Path | None = None,
+        offset: float = 0.05,
+    ) -> None:
+        self.device, self.people, self.base, self.batch = loop.device(), people, base, batch
+        self.embeddings, self.recogniser, self.texts = embeddings, recogniser, SHEET_TEXTS
+        self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
         net = new_identitynet(base)
         loop.use_fast_attention(net)
         self.trained = Trained(new_resampler(base.width), attach(base.parts.unet, TOKENS), net).to(self.device)
@@ -96,23 +114,22 @@ class InstantIdTask:
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Mean squared error of the noise predicted from text, face and keypoints."""
-        rows = torch.randint(self.shown.train_rows, (self.batch,), generator=draw).sort().values.numpy()
+        rows = self.noiser.rows(self.shown.train_rows, self.batch, draw)
         drops = draw_drops(self.batch, draw)
         faces, controls = self._conditions(rows, drops, draw)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            batch = self.noiser.batch(rows, drops.text, draw)
-            tokens = self.trained.projection(faces[:, None])
-            down, middle = self.trained.identitynet(batch.noisy, batch.t, tokens, controls, added_cond_kwargs=batch.added, return_dict=False)
-            guess = self.base.parts.unet(
-                batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False,
-                down_block_additional_residuals=down, mid_block_additional_residual=middle,
-            )[0]  # fmt: skip
-        return functional.mse_loss(guess.float(), batch.noise)
+        batch = self.noiser.batch(rows, drops.text, draw, described=0.15)
+        tokens = self.trained.projection(faces[:, None])
+        down, middle = self.trained.identitynet(batch.noisy, batch.t, tokens, controls, added_cond_kwargs=batch.added, return_dict=False)
+        guess = self.base.parts.unet(
+            batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False,
+            down_block_additional_residuals=down, mid_block_additional_residual=middle,
+        )[0]  # fmt: skip
+        return batch.error(guess)
 
     def _sheet_rows(self, persons: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Reference pictures (persons,) of kept-back persons, and pictures (persons, texts) whose keypoints are followed."""
-        begins = self.shown.begins[len(self.shown.begins) - self.held :][:persons]
-        poses = (begins[:, None] + 37 * (1 + np.arange(len(SHEET_TEXTS)))) % self.shown.train_rows
+        begins = self.shown.held[:persons]
+        poses = (begins[:, None] + 37 * (1 + np.arange(len(self.texts)))) % self.shown.train_rows
         return begins, poses
 
     def sheet(self, path: Path) -> None:
@@ -123,9 +140,12 @@ class InstantIdTask:
         faces = torch.from_numpy(self.embeddings[np.repeat(references, columns)]).to(self.device)
         keypoints = np.asarray(self.people.keypoints)[poses.ravel()]
         prompting = Prompting(
-            list(SHEET_TEXTS) * len(references), self.trained.projection(faces[:, None]), self.trained.projection(torch.zeros_like(faces)[:, None]),
-            self.trained.identitynet, keypoint_pictures(keypoints, self.base.size).to(self.device),
-        )  # fmt: skip
+            list(self.texts) * len(references),
+            self.trained.projection(faces[:, None]),
+            self.trained.projection(torch.zeros_like(faces)[:, None]),
+            self.trained.identitynet,
+            keypoint_pictures(keypoints, self.base.size).to(self.device),
+        )
         made = to_bytes(sample(self.base, prompting))
         rows = [[np.asarray(self.people.pictures[r]), *made[i * columns : (i + 1) * columns]] for i, r in enumerate(references)]
         write_sheet(path, rows)
@@ -144,36 +164,43 @@ class InstantIdTask:
         """Write `folder`/instantid.safetensors and .bin and `folder`/identitynet."""
         write_adapter(official_adapter(self.base.parts.unet, self.trained.projection), folder / "instantid")
         self.trained.identitynet.save_pretrained(folder / "identitynet")
-        ControlNetModel.from_pretrained(folder / "identitynet", torch_dtype=torch.float16).save_pretrained(folder / "identitynet")
-
-
-def read_embeddings(path: Path, n: int) -> Floats:
-    """Embeddings (N, d) of a data set's N pictures.
-
-    Raises:
-        InvalidRequest: the file is missing, or belongs to another data set.
-    """
-    if not path.is_file():
-        raise InvalidRequest(f"There is no {path}. Make it with '--embed' of the part that trains its encoder (recogniser or clip).")
-    embeddings = np.load(path)
-    if len(embeddings) != n:
-        raise InvalidRequest(f"{path} has {len(embeddings)} rows, but the data set has {n} pictures. Make it anew from this data set.")
-    return embeddings.astype(np.float32)
+        ControlNetModel.from_pretrained(folder / "identitynet", dtype=torch.float16).save_pretrained(folder / "identitynet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training instantid`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons with embeddings.npy (from 'recogniser --embed')")
-    parser.add_argument("--base", type=Path, required=True, help="folder of the finished base's training")
-    parser.add_argument("--recogniser", type=Path, help="folder of the recogniser's training, to print the likeness with every sheet")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of drawn persons with embeddings.npy (see 'recogniser --embed'), or captioned photos",
+    )
+    parser.add_argument(
+        "--base", type=Path, required=True, help="folder of the finished base's training, or a diffusers folder of an SDXL model"
+    )
+    parser.add_argument("--faces", type=Path, help="folder of face models (antelopev2's), to find the faces on photos")
+    parser.add_argument("--size", type=int, default=1024, help="side in pixels that photos are cut to (default: %(default)s)")
+    parser.add_argument(
+        "--recogniser", type=Path, help="folder of the built-in recogniser's training, to print the likeness with every sheet"
+    )
     loop.add_budget(parser, minutes=35, peak=6e-4, batch=16)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/instantid.safetensors, `out`/instantid.bin, `out`/identitynet and `out`/sheet.png."""
     torch.manual_seed(args.seed)
-    people = People(args.data)
-    embeddings = read_embeddings(args.data / "embeddings.npy", len(people.pictures))
-    task = InstantIdTask(people, load_base(args.base, people.pictures.shape[1]), embeddings, batch=args.batch, recogniser=args.recogniser)
+    drawn = (args.data / "pictures.npy").is_file()
+    if not drawn and args.faces is None:
+        raise InvalidRequest(
+            "InstantID learns from faces: on photos they must be found first. Give the folder of face models with --faces."
+        )
+    people = data_of(args.data, args.out, args.size, args.faces)
+    embeddings = read_embeddings(people.folder / "embeddings.npy", len(people.pictures))
+    base = load_base(args.base, people, cache_of(args.base, drawn, args.out))
+    if base.parts.text_2 is None:
+        raise InvalidRequest(
+            f"{args.base} is a model of SD 1.5; InstantID exists for SDXL only. Give an SDXL model, or train an IP-Adapter on this one."
+        )
+    task = InstantIdTask(people, base, embeddings, batch=args.batch, recogniser=args.recogniser, offset=0.05 if drawn else 0.0)
     sitting = loop.train(task, loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'instantid.safetensors'} and {args.out / 'identitynet'}")

@@ -11,17 +11,26 @@ import numpy as np
 import torch
 from diffusers.models.embeddings import ImageProjection
 from torch import Tensor, nn
-from torch.nn import functional
+from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from . import loop
-from .adapters import Base, Floats, Noiser, Prompting, Shown, attach, draw_drops, load_base, sample
+from .adapters import Floats, Shown, attach, draw_drops, read_embeddings
+from .base import cache_of, load_base
 from .export import official_adapter, write_adapter
-from .instantid import read_embeddings
+from .parts import Base, Noiser
 from .people import People
+from .photos import data_of
+from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
 
 TOKENS = 4
-SHEET_TEXTS = ("", "", "portrait of a smiling person, red sweater, blue background", "portrait of a person, black top hat", "portrait of a person, sunglasses, at night")
+SHEET_TEXTS = (
+    "",
+    "",
+    "portrait of a smiling person, red sweater, blue background",
+    "portrait of a person, black top hat",
+    "portrait of a person, sunglasses, at night",
+)
 
 
 class Trained(nn.Module):
@@ -35,29 +44,29 @@ class Trained(nn.Module):
 class IpAdapterTask:
     """Trains an image prompt on a data set with image embeddings."""
 
-    def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16) -> None:
-        self.device, self.people, self.base, self.batch, self.held = loop.device(), people, base, batch, held
-        self.embeddings, self.shown, self.noiser = embeddings, Shown(people, len(base.latents), held), Noiser(base)
+    def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16, offset: float = 0.05) -> None:
+        self.device, self.people, self.base, self.batch, self.embeddings = loop.device(), people, base, batch, embeddings
+        self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
         projection = ImageProjection(embeddings.shape[1], base.width, TOKENS)
         self.trained = Trained(projection, attach(base.parts.unet, TOKENS)).to(self.device)
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Mean squared error of the noise predicted from text and image."""
-        rows = torch.randint(self.shown.train_rows, (self.batch,), generator=draw).sort().values.numpy()
+        rows = self.noiser.rows(self.shown.train_rows, self.batch, draw)
         drops = draw_drops(self.batch, draw)
         images = (torch.from_numpy(self.embeddings[rows]) * (~drops.image)[:, None]).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            batch = self.noiser.batch(rows, drops.text, draw)
-            states = (batch.states, [self.trained.projection(images)])
-            guess = self.base.parts.unet(batch.noisy, batch.t, states, added_cond_kwargs=batch.added, return_dict=False)[0]
-        return functional.mse_loss(guess.float(), batch.noise)
+        batch = self.noiser.batch(rows, drops.text, draw, described=0.15)
+        states = (batch.states, [self.trained.projection(images)])
+        return batch.error(self.base.parts.unet(batch.noisy, batch.t, states, added_cond_kwargs=batch.added, return_dict=False)[0])
 
     def sheet(self, path: Path) -> None:
         """Kept-back pictures (left) as prompts, twice without text, then with."""
         self.trained.eval()
-        rows = self.shown.begins[len(self.shown.begins) - self.held :][:6]
+        rows = self.shown.held[:6]
         images = torch.from_numpy(self.embeddings[np.repeat(rows, len(SHEET_TEXTS))]).to(self.device)
-        prompting = Prompting(list(SHEET_TEXTS) * len(rows), self.trained.projection(images), self.trained.projection(torch.zeros_like(images)))
+        prompting = Prompting(
+            list(SHEET_TEXTS) * len(rows), self.trained.projection(images), self.trained.projection(torch.zeros_like(images))
+        )
         made = to_bytes(sample(self.base, prompting))
         n = len(SHEET_TEXTS)
         write_sheet(path, [[np.asarray(self.people.pictures[r]), *made[i * n : (i + 1) * n]] for i, r in enumerate(rows)])
@@ -68,18 +77,45 @@ class IpAdapterTask:
         write_adapter(official_adapter(self.base.parts.unet, self.trained.projection), folder / "ip_adapter")
 
 
+@torch.no_grad()
+def embed_photos(people: People, encoder: Path, path: Path) -> None:
+    """Write a data set's image embeddings (N, d), made with the CLIP image encoder in a folder and the processor in or beside it."""
+    model = CLIPVisionModelWithProjection.from_pretrained(encoder).to(loop.device()).eval()
+    beside = next((f for f in (encoder, encoder.parent / "feature_extractor") if (f / "preprocessor_config.json").is_file()), None)
+    processor = CLIPImageProcessorPil() if beside is None else CLIPImageProcessorPil.from_pretrained(beside)
+    parts: list[Floats] = []
+    for begin in range(0, len(people.pictures), 16):
+        pixels = processor(images=list(people.pictures[begin : begin + 16]), return_tensors="pt").pixel_values
+        parts.append(model(pixels.to(loop.device())).image_embeds.float().cpu().numpy())
+    np.save(path, np.concatenate(parts))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training ip_adapter`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons with image_embeds.npy (from 'clip --embed')")
-    parser.add_argument("--base", type=Path, required=True, help="folder of the finished base's training")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder of drawn persons with image_embeds.npy (see 'clip --embed'), or captioned photos",
+    )
+    parser.add_argument(
+        "--base", type=Path, required=True, help="folder of the finished base's training, or a diffusers folder (SDXL, SD 1.5)"
+    )
+    parser.add_argument("--encoder", type=Path, help="folder of the CLIP image encoder, for photos")
+    parser.add_argument("--size", type=int, default=512, help="side in pixels that photos are cut to (default: %(default)s)")
     loop.add_budget(parser, minutes=12, peak=6e-4, batch=16)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/ip_adapter.safetensors, `out`/ip_adapter.bin and `out`/sheet.png."""
     torch.manual_seed(args.seed)
-    people = People(args.data)
-    embeddings = read_embeddings(args.data / "image_embeds.npy", len(people.pictures))
-    task = IpAdapterTask(people, load_base(args.base, people.pictures.shape[1]), embeddings, batch=args.batch)
+    drawn = (args.data / "pictures.npy").is_file()
+    people = data_of(args.data, args.out, args.size)
+    path = people.folder / "image_embeds.npy"
+    if args.encoder is not None and not path.is_file():
+        embed_photos(people, args.encoder, path)
+    embeddings = read_embeddings(path, len(people.pictures))
+    base = load_base(args.base, people, cache_of(args.base, drawn, args.out))
+    task = IpAdapterTask(people, base, embeddings, batch=args.batch, offset=0.05 if drawn else 0.0)
     sitting = loop.train(task, loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'ip_adapter.safetensors'}")

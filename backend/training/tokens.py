@@ -63,15 +63,26 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
-    tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), unk_token=END, bos_token=START, eos_token=END, pad_token=END, model_max_length=LENGTH)
+    tokenizer = CLIPTokenizer(
+        str(folder / "vocab.json"),
+        str(folder / "merges.txt"),
+        unk_token=END,
+        bos_token=START,
+        eos_token=END,
+        pad_token=END,
+        model_max_length=LENGTH,
+    )
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
-def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> NDArray[np.int16]:
+def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> NDArray[np.uint16]:
     """Texts to token ids (N, 77)."""
-    parts = [tokenizer(texts[i : i + 4096], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="np").input_ids for i in range(0, len(texts), 4096)]
-    return np.concatenate(parts).astype(np.int16)
+    parts = [
+        tokenizer(texts[i : i + 4096], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="np").input_ids
+        for i in range(0, len(texts), 4096)
+    ]
+    return np.concatenate(parts).astype(np.uint16)
 
 
 def vary(caption: str, rng: np.random.Generator) -> str:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
+from torch.nn import functional
 
 from . import loop
 from .people import People
@@ -48,9 +48,9 @@ def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
     """
     want, got = gradients(real), gradients(made)
     weight = 1 + 8 * want.abs().sum(0).mean(1, keepdim=True).clamp(max=1)
-    colour = F.avg_pool2d(made - real, 4)
+    colour = functional.avg_pool2d(made - real, 4)
     tint = colour - colour.mean(1, keepdim=True)
-    return F.l1_loss(made, real) + 4 * colour.abs().mean() + 12 * tint.abs().mean() + (weight * (want - got).abs().sum(0)).mean()
+    return functional.l1_loss(made, real) + 4 * colour.abs().mean() + 12 * tint.abs().mean() + (weight * (want - got).abs().sum(0)).mean()
 
 
 class VaeTask:
@@ -65,11 +65,10 @@ class VaeTask:
         """Reconstruction of one batch through slightly noisy latents."""
         rows = torch.randint(len(self.pictures), (self.batch,), generator=draw).numpy()
         real = from_bytes(self.pictures[np.sort(rows)]).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
-            mean = self.trained.encode(real).latent_dist.mean
-            noise = torch.randn(mean.shape, generator=draw).to(mean.device)
-            made = self.trained.decode(mean + NOISE * noise).sample
-        tie = F.l1_loss(mean[:, 3].float(), 4 * F.avg_pool2d(real[:, 0] - real[:, 1], real.shape[-1] // mean.shape[-1]))
+        mean = self.trained.encode(real).latent_dist.mean
+        noise = torch.randn(mean.shape, generator=draw).to(mean.device)
+        made = self.trained.decode(mean + NOISE * noise).sample
+        tie = functional.l1_loss(mean[:, 3].float(), 4 * functional.avg_pool2d(real[:, 0] - real[:, 1], real.shape[-1] // mean.shape[-1]))
         return reconstruction_loss(made.float(), real) + TIE * tie + 1e-3 * mean.float().square().mean()
 
     def decoder_only(self) -> None:
@@ -105,7 +104,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training vae`."""
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64, 96], help="width of each level (default: %(default)s)")
-    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N pictures (a data set still being drawn has its first ones already)")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="use only the first N pictures (a data set still being drawn has its first ones already)"
+    )
     parser.add_argument("--decoder-of", type=Path, metavar="VAE", help="go on from this finished autoencoder and train its decoder only")
     loop.add_budget(parser, minutes=25, peak=3e-3, batch=8)
 
