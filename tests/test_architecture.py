@@ -43,7 +43,7 @@ FORBIDDEN: dict[str, set[str]] = {
 }
 # Inside protocol, third-party modules have one place each.
 ONLY_IN = {"msgpack": {"protocol/codec.py"}, "zmq": {"protocol/transport.py", "protocol/client.py"}}
-PROTOCOL_WORDS = {"jobs", "planes", "geometry", "errors", "limits"}
+PROTOCOL_WORDS = {"jobs", "planes", "results", "geometry", "errors", "limits"}
 """What the rooms behind the worker's pipe may know of the contract."""
 BEHIND_THE_PIPE = ("backend/worker", "backend/pipelines", "backend/models", "backend/training", "backend/faces.py", "backend/images.py")
 LATE = TORCH_STACK | PIXELS | {"tqdm"}
