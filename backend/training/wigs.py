@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .sheet import Head, Mask, Sheet, oval, scaled, smooth
-from .world import HAIR, Colour
+from .world import HAIR, Colour, Person
 
 F32 = NDArray[np.float32]
 
@@ -60,91 +60,53 @@ def draw_back_hair(sheet: Sheet, head: Head, clip: Mask | None) -> None:
 def draw_front_hair(sheet: Sheet, head: Head, clip: Mask | None) -> None:
     """The hair on top of the head, down to the hairline."""
     who, colour = head.who, hair_colour(head)
-    w, v, line = who.width, who.volume, -who.hairline
+    cap = _cap_of(who)
+    if cap is not None:
+        _cap(sheet, head, cap[0], cap[1], colour, clip)
     match who.hair_style:
-        case "bald":
-            return
-        case "buzz":
-            _cap(sheet, head, 1.02, [(-w * 0.9, -0.32), (-0.35, line), (0.35, line), (w * 0.9, -0.32)], colour, clip)
-        case "parted":
-            _cap(
-                sheet,
-                head,
-                1 + 0.1 * v,
-                [(-w * 0.95, -0.12), (-0.5, line + 0.16), (-0.28, line - 0.16), (0.2, line - 0.06), (0.55, line + 0.2), (w * 0.95, -0.1)],
-                colour,
-                clip,
-            )
         case "quiff":
-            _cap(sheet, head, 1.03, [(-w * 0.93, -0.2), (-0.4, line), (0.4, line), (w * 0.93, -0.2)], colour, clip)
-            tuft = [
-                (-0.5, line + 0.02),
-                (-0.62, -0.95),
-                (-0.25, -1.32 * v),
-                (0.35, -1.38 * v),
-                (0.66, -1.0),
-                (0.5, line + 0.04),
-                (0.1, line - 0.08),
-            ]
-            _lay(sheet, head, tuft, colour, clip, z=0.45)
+            _lay(sheet, head, _tuft(who), colour, clip, z=0.45)
         case "curly":
             for x in np.linspace(-0.85, 0.85, 7):
-                y = line - 0.1 + 0.42 * x * x
-                _lay(sheet, head, [tuple(p) for p in oval(x * w / 0.8, y, 0.2, 0.19)[:, :2]], colour, clip, curve=False, z=0.5)
-        case "bob":
-            _cap(
-                sheet,
-                head,
-                1 + 0.12 * v,
-                [(-w * 1.0, 0.35), (-w * 0.86, -0.1), (-0.45, line + 0.22), (0.45, line + 0.22), (w * 0.86, -0.1), (w * 1.0, 0.35)],
-                colour,
-                clip,
-            )
-        case "long":
-            _cap(
-                sheet,
-                head,
-                1 + 0.11 * v,
-                [
-                    (-w * 1.02, 0.7),
-                    (-w * 0.84, 0.0),
-                    (-0.3, line + 0.02),
-                    (0, line - 0.22),
-                    (0.3, line + 0.02),
-                    (w * 0.84, 0.0),
-                    (w * 1.02, 0.7),
-                ],
-                colour,
-                clip,
-            )
-        case "wavy":
-            _cap(
-                sheet,
-                head,
-                1 + 0.13 * v,
-                [
-                    (-w * 1.04, 0.5),
-                    (-w * 0.8, 0.05),
-                    (-0.52, line + 0.26),
-                    (0.32, line - 0.2),
-                    (0.6, line + 0.2),
-                    (w * 0.88, 0.1),
-                    (w * 1.04, 0.5),
-                ],
-                colour,
-                clip,
-            )
-        case "bun":
-            _cap(
-                sheet,
-                head,
-                1.05,
-                [(-w * 0.96, -0.1), (-0.5, line + 0.06), (0, line - 0.06), (0.5, line + 0.06), (w * 0.96, -0.1)],
-                colour,
-                clip,
-            )
-        case _:
+                y = -who.hairline - 0.1 + 0.42 * x * x
+                _lay(sheet, head, [tuple(p) for p in oval(x * who.width / 0.8, y, 0.2, 0.19)[:, :2]], colour, clip, curve=False, z=0.5)
+        case "spiky":
             _spikes(sheet, head, colour, clip)
+        case _:
+            pass
+
+
+def _cap_of(who: Person) -> tuple[float, list[tuple[float, float]]] | None:
+    """How far a style's cap stands off, and its hairline from left to right; None for styles without a cap."""
+    w, v, line = who.width, who.volume, -who.hairline
+    match who.hair_style:
+        case "buzz":
+            return 1.02, [(-w * 0.9, -0.32), (-0.35, line), (0.35, line), (w * 0.9, -0.32)]
+        case "parted":
+            left = [(-w * 0.95, -0.12), (-0.5, line + 0.16), (-0.28, line - 0.16)]
+            return 1 + 0.1 * v, [*left, (0.2, line - 0.06), (0.55, line + 0.2), (w * 0.95, -0.1)]
+        case "quiff":
+            return 1.03, [(-w * 0.93, -0.2), (-0.4, line), (0.4, line), (w * 0.93, -0.2)]
+        case "bob":
+            left = [(-w * 1.0, 0.35), (-w * 0.86, -0.1), (-0.45, line + 0.22)]
+            return 1 + 0.12 * v, [*left, (0.45, line + 0.22), (w * 0.86, -0.1), (w * 1.0, 0.35)]
+        case "long":
+            left = [(-w * 1.02, 0.7), (-w * 0.84, 0.0), (-0.3, line + 0.02), (0, line - 0.22)]
+            return 1 + 0.11 * v, [*left, (0.3, line + 0.02), (w * 0.84, 0.0), (w * 1.02, 0.7)]
+        case "wavy":
+            left = [(-w * 1.04, 0.5), (-w * 0.8, 0.05), (-0.52, line + 0.26), (0.32, line - 0.2)]
+            return 1 + 0.13 * v, [*left, (0.6, line + 0.2), (w * 0.88, 0.1), (w * 1.04, 0.5)]
+        case "bun":
+            return 1.05, [(-w * 0.96, -0.1), (-0.5, line + 0.06), (0, line - 0.06), (0.5, line + 0.06), (w * 0.96, -0.1)]
+        case _:
+            return None
+
+
+def _tuft(who: Person) -> list[tuple[float, float]]:
+    """What stands up above the forehead."""
+    v, line = who.volume, -who.hairline
+    rising = [(-0.5, line + 0.02), (-0.62, -0.95), (-0.25, -1.32 * v)]
+    return [*rising, (0.35, -1.38 * v), (0.66, -1.0), (0.5, line + 0.04), (0.1, line - 0.08)]
 
 
 def _cap(sheet: Sheet, head: Head, outset: float, hairline: list[tuple[float, float]], colour: Colour, clip: Mask | None) -> None:
