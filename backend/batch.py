@@ -1,0 +1,87 @@
+"""Many jobs from a table or a folder, with a bar, and resumable: what is there already is not made again.
+
+    from backend.batch import from_csv, run_batch
+    from backend.scripting import Studio
+
+    with Studio() as studio:
+        run_batch(studio, from_csv("shots.csv"), "out")
+
+The table has the columns `name` (of the result), `prompt`, and if wanted `character`, `seed`, `count`, `negative`, `model`, `steps`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.errors import InvalidRequest
+from protocol.jobs import PictureJob
+
+from .scripting import Options, Results, Studio, portrait_job
+
+_COLUMNS = {"name", "prompt", "character", "seed", "count", "negative", "model", "steps"}
+
+
+@dataclass(frozen=True)
+class Order:
+    """One result's name and its job."""
+
+    name: str
+    job: PictureJob
+
+
+def from_csv(path: str | Path) -> list[Order]:
+    """The orders of a table; raises `InvalidRequest` with the line that is wrong."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            unknown = set(reader.fieldnames or ()) - _COLUMNS
+            if unknown or not {"name", "prompt"} <= set(reader.fieldnames or ()):
+                raise InvalidRequest(f"{path} needs the columns name and prompt, and may have {', '.join(sorted(_COLUMNS))}; no others.")
+            return [_order(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
+    except OSError as error:
+        raise InvalidRequest(f"The table {path} cannot be read ({error.strerror}).") from error
+
+
+def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
+    """Make every order that has no result in `out` yet, one after another; the first file of each.
+
+    A result is there when all its pictures are: they are saved under other names and then renamed.
+    """
+    from tqdm import tqdm
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [order for order in orders if not (folder / f"{order.name}.png").exists()]
+    return [_save(studio.run(order.job), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+
+
+def _save(results: Results, folder: Path, name: str) -> Path:
+    saved = results.save(folder / f".{name}.png")
+    final = [path.with_name(path.name.removeprefix(".")) for path in saved]
+    for temporary, path in reversed(list(zip(saved, final, strict=True))):
+        temporary.replace(path)  # the first one last: it says that all are there
+    return final[0]
+
+
+def _order(row: dict[str, str | None], where: str) -> Order:
+    name, prompt = (row["name"] or "").strip(), row["prompt"] or ""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise InvalidRequest(f"{where}: {name!r} cannot be the name of a file. Use letters, digits and spaces.")
+    options: Options = {}
+    try:
+        if row.get("seed"):
+            options["seed"] = int(row["seed"] or 0)
+        if row.get("count"):
+            options["count"] = int(row["count"] or 1)
+        if row.get("steps"):
+            options["steps"] = int(row["steps"] or 1)
+    except ValueError as error:
+        raise InvalidRequest(f"{where}: seed, count and steps are whole numbers ({error}).") from error
+    if row.get("negative"):
+        options["negative"] = row["negative"] or ""
+    if row.get("model"):
+        options["model"] = row["model"] or ""
+    return Order(name, portrait_job(row.get("character") or None, prompt, **options))

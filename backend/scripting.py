@@ -1,0 +1,339 @@
+"""Likeness from Python: `Studio` connects to the backend (or starts one), takes Pillow pictures, arrays or files, and gives Pillow.
+
+    from backend.scripting import Studio
+
+    with Studio() as studio:
+        captain = studio.character("captain", photos=["captain-1.png", "captain-2.png"])
+        studio.portrait(captain, "portrait of a smiling person at the sea", count=4).save("captain.png")
+
+While it works:
+
+    for news in studio.stream(portrait_job(captain, "at the sea", count=2)):
+        match news:
+            case Progress(step=step, steps=steps): print(f"{step} of {steps}")
+            case Preview(image=image): image.show()
+            case Results() as results: results.save("captain.png")
+
+With asyncio: `results = await studio.arun(job)`, or `async for news in studio.astream(job)`. Errors are those of `protocol.errors`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
+
+from protocol.discovery import state_folder
+from protocol.errors import InvalidRequest, Lost, NotOurKey, VersionMismatch, error_from_wire
+from protocol.events import Event, Link, Refused
+from protocol.geometry import Extent
+from protocol.jobs import (
+    AnalyseFaces,
+    BlendCharacters,
+    Canvas,
+    Character,
+    Job,
+    MakeCharacter,
+    PictureJob,
+    Sampling,
+    Share,
+    Subject,
+)
+from protocol.messages import Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
+from protocol.messages import Preview as PreviewMessage
+from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Outcome, Pictures, Status
+
+from .launch import connect
+from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+ANSWER_S = 60.0
+"""For questions that need no computing; the backend may be starting again."""
+_TURN_S = 0.02
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A job's step. `steps` is None while it waits; `position` is then the number of jobs before it."""
+
+    step: int | None
+    steps: int | None
+    seconds_left: float | None
+    position: int | None
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What the picture looks like after `step` steps."""
+
+    step: int
+    image: Image.Image
+
+
+News: TypeAlias = Progress | Preview | Results
+
+
+_Reply = TypeVar("_Reply", Models, Characters, StatusReport, Done)
+
+
+class Options(TypedDict, total=False):
+    """What every picture may be told."""
+
+    count: int
+    seed: int
+    size: tuple[int, int]
+    """Width and height in pixels."""
+    negative: str
+    likeness: float
+    """The image adapter's scale, 0 to 2."""
+    structure: float
+    """IdentityNet's scale, 0 to 2."""
+    model: str
+    steps: int
+    guidance_scale: float
+
+
+def portrait_job(who: str | Character | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
+    """The job of a portrait; without anybody, of a picture."""
+    subjects: tuple[Subject, ...] = ()
+    if who is not None:
+        person = who if isinstance(who, Character) else Character(who)
+        subjects = (Subject(person, adapter=options.get("likeness", 0.8), identity_net=options.get("structure", 0.8)),)
+    size = options.get("size")
+    return PictureJob(
+        prompt,
+        options.get("negative"),
+        extent=None if size is None else Extent(*size),
+        model=options.get("model"),
+        subjects=subjects,
+        sampling=Sampling(steps=options.get("steps"), guidance_scale=options.get("guidance_scale"), seed=options.get("seed", 0)),
+        count=options.get("count", 1),
+    )
+
+
+class Studio:
+    """A connection to the backend. `start=False` raises `NotRunning` instead of starting one; `options` are those of `likeness serve`."""
+
+    def __init__(self, state: Path | str | None = None, *, start: bool = True, options: Sequence[str] = ()) -> None:
+        folder = Path(state).expanduser().absolute() if state is not None else state_folder(os.environ)
+        self._client = connect(folder, start=start, program="script", options=options)
+        self._events: list[Event] = []
+
+    # Pictures --------------------------------------------------------------------------------------------------------------------------
+    def portrait(self, who: str | Character, prompt: str, **options: Unpack[Options]) -> Results:
+        """Pictures of a person."""
+        return self.run(portrait_job(who, prompt, **options))
+
+    def picture(self, prompt: str, **options: Unpack[Options]) -> Results:
+        """Pictures of whatever the prompt says."""
+        return self.run(portrait_job(None, prompt, **options))
+
+    def inpaint(
+        self, picture: AnyPicture, mask: AnyPicture, prompt: str, who: str | Character | None = None, **options: Unpack[Options]
+    ) -> Results:
+        """Paint into the white part of `mask`; outside of it not one byte changes."""
+        canvas = Canvas(picture_plane(picture), mask_plane(mask))
+        return self.run(replace(portrait_job(who, prompt, **options), canvas=canvas))
+
+    def run(self, job: PictureJob) -> Results:
+        """Do a job and wait for its pictures."""
+        for news in self.stream(job):
+            if isinstance(news, Results):
+                return news
+        raise Lost
+
+    def stream(self, job: PictureJob) -> Iterator[News]:
+        """Do a job: its progress and previews, at last its `Results`. Leaving early cancels it."""
+        job_id = self._submit(job, Priority.INTERACTIVE)
+        over = False
+        try:
+            while not over:
+                for news in self._news(job_id, job):
+                    over = isinstance(news, Results)
+                    yield news
+                self._client.wait(_TURN_S)
+        finally:
+            if not over:
+                self._client.cancel(job_id)
+                self._client.acknowledge(job_id)
+                self._turn()
+
+    async def arun(self, job: PictureJob) -> Results:
+        """`run` for asyncio."""
+        async for news in self.astream(job):
+            if isinstance(news, Results):
+                return news
+        raise Lost
+
+    async def astream(self, job: PictureJob) -> AsyncIterator[News]:
+        """`stream` for asyncio: nothing waits in the event loop's thread."""
+        job_id = self._submit(job, Priority.INTERACTIVE)
+        over = False
+        try:
+            while not over:
+                for news in self._news(job_id, job):
+                    over = isinstance(news, Results)
+                    yield news
+                await asyncio.sleep(_TURN_S)
+        finally:
+            if not over:
+                self._client.cancel(job_id)
+                self._client.acknowledge(job_id)
+                self._turn()
+
+    # People ----------------------------------------------------------------------------------------------------------------------------
+    def character(
+        self, name: str, photos: Sequence[AnyPicture] | None = None, *, face: int | None = None, overwrite: bool = False
+    ) -> Character:
+        """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice."""
+        if photos is not None:
+            self._outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
+        elif not any(card.name == name for card in self.characters()):
+            raise InvalidRequest(f"There is no character called {name!r} yet. Give its photos.")
+        return Character(name)
+
+    def blend(self, name: str, shares: dict[str, float], *, overwrite: bool = False) -> Character:
+        """A person between others: `{"anna": 0.5, "ben": 0.5}`."""
+        self._outcome(BlendCharacters(name, tuple(Share(who, weight) for who, weight in shares.items()), overwrite))
+        return Character(name)
+
+    def characters(self) -> list[CharacterCard]:
+        """The saved people."""
+        found: list[CharacterCard] = []
+        more = True
+        while more:
+            number = self._client.ask_characters(found[-1].name if found else None)
+            page = self._answer(number, Characters)
+            found += page.characters
+            more = page.more
+        return found
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a person another name."""
+        self._answer(self._client.rename_character(name, to), Done)
+
+    def delete(self, name: str) -> None:
+        """Forget a person, with the photos."""
+        self._answer(self._client.delete_character(name), Done)
+
+    def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
+        """The faces of a picture, largest first, and how alike each is to `character`."""
+        outcome = self._outcome(AnalyseFaces(picture_plane(picture), character))
+        return outcome.faces if isinstance(outcome, Faces) else ()
+
+    # The backend -----------------------------------------------------------------------------------------------------------------------
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The installed models; the first is used when a job names none."""
+        return self._answer(self._client.ask_models(), Models).models
+
+    def status(self) -> Status:
+        """What the backend is and does."""
+        return self._answer(self._client.ask_status(), StatusReport).status
+
+    def close(self) -> None:
+        """Leave; the backend goes on."""
+        self._client.close()
+
+    def __enter__(self) -> Studio:
+        """The connected studio."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Leave."""
+        self.close()
+
+    # Inside ----------------------------------------------------------------------------------------------------------------------------
+    def _submit(self, job: Job, priority: Priority) -> str:
+        return self._client.submit(job, priority=priority)
+
+    def _turn(self) -> None:
+        self._events += self._client.poll()
+
+    def _take(self, job_id: str) -> list[Event]:
+        """What happened to this job; the rest stays for whoever asks for it."""
+        self._turn()
+        mine = [event for event in self._events if _is_about(event, job_id)]
+        self._events = [event for event in self._events if not _is_about(event, job_id)]
+        return mine
+
+    def _news(self, job_id: str, job: PictureJob) -> Iterator[News]:
+        for event in self._take(job_id):
+            match event:
+                case PreviewMessage():
+                    yield Preview(event.step, pillow(event.picture))
+                case JobUpdate() if not event.stage.final:
+                    yield Progress(event.step, event.steps, event.seconds_left, event.position)
+                case _:
+                    outcome = self._settled(job_id, event)
+                    if isinstance(outcome, Pictures):
+                        yield results_of(outcome, job)
+
+    def _settled(self, job_id: str, event: Event) -> Outcome | None:
+        """What an event means for its job: an outcome, nothing yet, or an error that is raised."""
+        match event:
+            case Refused():
+                raise event.error
+            case JobUpdate(fault=fault) if event.stage.final and fault is not None:
+                self._client.acknowledge(job_id)
+                raise error_from_wire(fault.code, fault.sentence)
+            case JobUpdate() if event.stage.final:
+                self._client.fetch(job_id)
+            case Fetched():
+                self._client.acknowledge(job_id)
+                return event.outcome
+            case _:
+                pass
+        return None
+
+    def _outcome(self, job: Job) -> Outcome:
+        """Do a job that makes no pictures."""
+        job_id = self._submit(job, Priority.INTERACTIVE)
+        while True:
+            for event in self._take(job_id):
+                outcome = self._settled(job_id, event)
+                if outcome is not None:
+                    return outcome
+            self._client.wait(_TURN_S)
+
+    def _answer(self, number: int, kind: type[_Reply]) -> _Reply:
+        """The reply to a question; raises what the backend refuses it with."""
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            self._turn()
+            for event in self._events:
+                if isinstance(event, kind) and event.request == number:
+                    self._events.remove(event)
+                    return event
+                if isinstance(event, Refused) and event.request.request == number:
+                    self._events.remove(event)
+                    raise event.error
+            self._check_link()
+            self._client.wait(_TURN_S)
+        raise Lost
+
+    def _check_link(self) -> None:
+        """A backend that is away comes again; one that is another one does not become ours by waiting."""
+        match self._client.link:
+            case Link.WRONG_VERSION:
+                raise VersionMismatch(self._client.sentence)
+            case Link.NOT_OUR_KEY:
+                raise NotOurKey(self._client.sentence)
+            case _:
+                pass
+
+
+def _is_about(event: Event, job_id: str) -> bool:
+    match event:
+        case JobUpdate() | PreviewMessage() | Fetched():
+            return event.job_id == job_id
+        case Refused():
+            return getattr(event.request, "job_id", None) == job_id
+        case _:
+            return False
