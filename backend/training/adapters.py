@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention_processor import IPAdapterAttnProcessor, IPAdapterAttnProcessor2_0
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -19,29 +17,30 @@ from protocol.errors import InvalidRequest
 
 from . import loop
 from .people import People
+from .untyped import Untyped, processors
 
 Floats = NDArray[np.float32]
 
 
-def attach(unet: UNet2DConditionModel, tokens: int) -> nn.ModuleList:
+def attach(unet: Untyped, tokens: int) -> nn.ModuleList:
     """Give every cross attention keys and values for `tokens` image tokens, copied from its own; returns what is to be trained.
 
     The UNet then takes `encoder_hidden_states` as (text states, [image tokens]).
     """
-    kind = IPAdapterAttnProcessor if loop.device().type == "cpu" else IPAdapterAttnProcessor2_0
-    processors, trained = dict(unet.attn_processors), nn.ModuleList()
-    for name in processors:
+    kind: Untyped = processors.IPAdapterAttnProcessor if loop.device().type == "cpu" else processors.IPAdapterAttnProcessor2_0
+    attached, trained = dict(unet.attn_processors), nn.ModuleList()
+    for name in attached:
         if not name.endswith("attn2.processor"):
             continue
         attention = unet.get_submodule(name.removesuffix(".processor"))
         to_k, to_v = attention.to_k.weight, attention.to_v.weight
-        processor = kind(to_k.shape[0], to_k.shape[1], num_tokens=(tokens,), scale=1.0).to(to_k.device)
+        processor: Untyped = kind(to_k.shape[0], to_k.shape[1], num_tokens=(tokens,), scale=1.0).to(to_k.device)
         with torch.no_grad():
             processor.to_k_ip[0].weight.copy_(to_k)
             processor.to_v_ip[0].weight.copy_(to_v)
-        processors[name] = processor
+        attached[name] = processor
         trained.append(processor)
-    unet.set_attn_processor(processors)
+    unet.set_attn_processor(attached)
     return trained
 
 
@@ -81,7 +80,7 @@ class Shown:
     def others(self, row: int) -> NDArray[np.int64]:
         """All other pictures of the person in picture `row`; that one itself if it is the only one."""
         who = self.place[row]
-        rows = np.arange(self.begins[who], self.ends[who])
+        rows = np.arange(int(self.begins[who]), int(self.ends[who]))
         return rows[rows != row] if len(rows) > 1 else rows
 
 

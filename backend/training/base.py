@@ -12,16 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from diffusers import (
-    AutoencoderKL,
-    DDPMScheduler,
-    DiffusionPipeline,
-    EulerDiscreteScheduler,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
-)
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from protocol.errors import InvalidRequest
 
@@ -32,6 +23,8 @@ from .photos import data_of
 from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
 from .tokens import write_tokenizer
+from .typed import seed_torch
+from .untyped import Untyped, diffusers, transformers
 from .world import vocabulary
 
 WIDTH = 96
@@ -48,10 +41,10 @@ SHEET_PROMPTS = (
 )
 
 
-def new_unet(channels: tuple[int, ...] = (64, 128, 192), side: int = 32) -> UNet2DConditionModel:
+def new_unet(channels: tuple[int, ...] = (64, 128, 192), side: int = 32) -> Untyped:
     """An untrained UNet of SDXL's form for latents of `side`; cross attention everywhere but at the highest resolution."""
     deeper = len(channels) - 1
-    return UNet2DConditionModel(
+    return diffusers.UNet2DConditionModel(
         sample_size=side,
         in_channels=4,
         out_channels=4,
@@ -70,9 +63,9 @@ def new_unet(channels: tuple[int, ...] = (64, 128, 192), side: int = 32) -> UNet
     ).to(memory_format=torch.channels_last)
 
 
-def text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+def text_config(tokenizer: Untyped) -> Untyped:
     """Both text encoders' form: two layers of width 96."""
-    return CLIPTextConfig(
+    return transformers.CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
         intermediate_size=4 * WIDTH,
@@ -120,15 +113,15 @@ class BaseTask:
         if self.origin is not None:
             shutil.copytree(self.origin, model, dirs_exist_ok=True, ignore=shutil.ignore_patterns("unet"))
             self.trained.unet.save_pretrained(model / "unet")
-            UNet2DConditionModel.from_pretrained(model / "unet", dtype=torch.float16).save_pretrained(model / "unet")
+            diffusers.UNet2DConditionModel.from_pretrained(model / "unet", dtype=torch.float16).save_pretrained(model / "unet")
             return
         self._pipeline().save_pretrained(model)
-        DiffusionPipeline.from_pretrained(model, dtype=torch.float16).save_pretrained(model)
+        diffusers.DiffusionPipeline.from_pretrained(model, dtype=torch.float16).save_pretrained(model)
 
-    def _pipeline(self) -> StableDiffusionXLPipeline:
+    def _pipeline(self) -> Untyped:
         parts, tokenizer = self.trained, self.base.tokenizer
-        scheduler = EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="trailing")
-        return StableDiffusionXLPipeline(
+        scheduler = diffusers.EulerDiscreteScheduler(**SCHEDULE, timestep_spacing="trailing")
+        return diffusers.StableDiffusionXLPipeline(
             self.base.vae, parts.text, parts.text_2, tokenizer, tokenizer, parts.unet, scheduler,
             force_zeros_for_empty_prompt=False, add_watermarker=False,
         )  # fmt: skip
@@ -136,14 +129,14 @@ class BaseTask:
 
 def new_base(people: People, vae_folder: Path, channels: tuple[int, ...], cache: Path, limit: int | None = None) -> Base:
     """An untrained base for a finished autoencoder; tokenizer, latents and token ids are kept in `cache`."""
-    vae = AutoencoderKL.from_pretrained(vae_folder).to(memory_format=torch.channels_last).requires_grad_(False)
+    vae = diffusers.AutoencoderKL.from_pretrained(vae_folder).to(memory_format=torch.channels_last).requires_grad_(False)
     tokenizer = write_tokenizer(cache / "tokenizer", vocabulary())
     config, size = text_config(tokenizer), int(people.pictures.shape[1])
     unet = new_unet(channels, size // 2 ** (len(vae.config.block_out_channels) - 1))
-    parts = Parts(unet, CLIPTextModel(config), CLIPTextModelWithProjection(config))
+    parts = Parts(unet, transformers.CLIPTextModel(config), transformers.CLIPTextModelWithProjection(config))
     latents = cache_latents(people.pictures[:limit], vae, cache / "latents.npy")
     tokens = cache_tokens(people, tokenizer, cache / "tokens.npy", len(latents))
-    return Base(parts, vae, tokenizer, DDPMScheduler(**SCHEDULE), latents, tokens, size)
+    return Base(parts, vae, tokenizer, diffusers.DDPMScheduler(**SCHEDULE), latents, tokens, size)
 
 
 def load_base(model: Path, people: People, cache: Path, limit: int | None = None) -> Base:
@@ -180,7 +173,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train the base; leaves `out`/model and `out`/sheet.png. Latents and token ids are kept in `out`."""
-    torch.manual_seed(args.seed)
+    seed_torch(args.seed)
     if (args.vae is None) == (args.model is None):
         raise InvalidRequest(
             "A base is trained either from nothing (--vae, its finished autoencoder) or from another base (--model, a diffusers folder). "

@@ -9,10 +9,9 @@ import re
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.embeddings import ImageProjection, IPAdapterPlusImageProjection
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from .untyped import Untyped, projections, safetensors
 
 Weights = dict[str, Tensor]
 
@@ -32,9 +31,9 @@ def official_projection(projection: nn.Module) -> Weights:
     """The `image_proj` part for diffusers' Linear + LayerNorm or resampler."""
     state = projection.state_dict()
     match projection:
-        case ImageProjection():
+        case projections.ImageProjection():
             return {key.replace("image_embeds.", "proj."): value for key, value in state.items()}
-        case IPAdapterPlusImageProjection():
+        case projections.IPAdapterPlusImageProjection():
             return _official_resampler(state)
         case _:
             raise TypeError(f"A projection of type {type(projection).__name__} has no official layout here.")
@@ -55,7 +54,7 @@ def _official_resampler(state: Weights) -> Weights:
     return out
 
 
-def official_adapter(unet: UNet2DConditionModel, projection: nn.Module) -> dict[str, Weights]:
+def official_adapter(unet: Untyped, projection: nn.Module) -> dict[str, Weights]:
     """Projection and the keys and values of the UNet's attached processors, in half precision and the official layout."""
     attention: Weights = {}
     for index, processor in enumerate(unet.attn_processors.values()):
@@ -72,5 +71,7 @@ def _half(weights: Weights) -> Weights:
 def write_adapter(weights: dict[str, Weights], path: Path) -> None:
     """Write `path`.safetensors and `path`.bin."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({f"{part}.{key}": value for part, state in weights.items() for key, value in state.items()}, path.with_suffix(".safetensors"))
+    safetensors.save_file(
+        {f"{part}.{key}": value for part, state in weights.items() for key, value in state.items()}, path.with_suffix(".safetensors")
+    )
     torch.save(weights, path.with_suffix(".bin"))

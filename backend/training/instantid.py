@@ -10,8 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import ControlNetModel
-from diffusers.models.embeddings import IPAdapterPlusImageProjection
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,9 +28,11 @@ from .people import People
 from .photos import data_of
 from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
+from .typed import seed_torch, tensor
+from .untyped import Untyped, diffusers, projections
 
 TOKENS = 16
-SHEET_TEXTS = (
+SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
     "portrait of a neutral person, blue shirt, glasses, grey background",
     "portrait of a laughing person, white shirt, yellow straw hat, in the hills",
@@ -46,31 +46,31 @@ SHEET_TEXTS = (
 class Trained(nn.Module):
     """The projection, the keys and values, and IdentityNet."""
 
-    def __init__(self, projection: IPAdapterPlusImageProjection, processors: nn.ModuleList, identitynet: ControlNetModel) -> None:
+    def __init__(self, projection: Untyped, processors: nn.ModuleList, identitynet: Untyped) -> None:
         super().__init__()
         self.projection, self.processors, self.identitynet = projection, processors, identitynet
 
 
-def new_resampler(width: int) -> IPAdapterPlusImageProjection:
+def new_resampler(width: int) -> Untyped:
     """InstantID's resampler for a cross attention of `width`: dimension 1280 and 20 heads for real bases, 256 and 4 for small ones."""
     dimension = 1280 if width >= 1024 else 256
-    return IPAdapterPlusImageProjection(
+    return projections.IPAdapterPlusImageProjection(
         embed_dims=512, output_dims=width, hidden_dims=dimension, depth=4, dim_head=64, heads=dimension // 64, num_queries=TOKENS
     )
 
 
-def new_identitynet(base: Base) -> ControlNetModel:
+def new_identitynet(base: Base) -> Untyped:
     """A ControlNet that begins as the base's encoder; its picture shrinks by the autoencoder's factor."""
     levels = len(base.vae.config.block_out_channels)
     shrink = (16, 32, 96, 256) if levels == 4 else (16, 32, 64, 128)[:levels]
-    net = ControlNetModel.from_unet(base.parts.unet, conditioning_embedding_out_channels=shrink)
+    net = diffusers.ControlNetModel.from_unet(base.parts.unet, conditioning_embedding_out_channels=shrink)
     return net.to(loop.device(), memory_format=torch.channels_last).requires_grad_(True).train()
 
 
 def keypoint_pictures(keypoints: Floats, size: int) -> Tensor:
     """Keypoints (n, 5, 2) in pixels, drawn as IdentityNet reads them: (n, 3, size, size) in 0 … 1."""
     drawn = np.stack([draw_keypoints(points, Extent(size, size)) for points in keypoints])
-    return torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 255
+    return tensor(drawn).permute(0, 3, 1, 2).float() / 255
 
 
 class InstantIdTask:
@@ -88,7 +88,7 @@ class InstantIdTask:
         offset: float = 0.05,
     ) -> None:
         self.device, self.people, self.base, self.batch = loop.device(), people, base, batch
-        self.embeddings, self.recogniser, self.texts = embeddings, recogniser, SHEET_TEXTS
+        self.embeddings, self.recogniser, self.texts = embeddings, recogniser, list(SHEET_TEXTS)
         self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
         net = new_identitynet(base)
         loop.use_fast_attention(net)
@@ -106,7 +106,7 @@ class InstantIdTask:
 
     def _conditions(self, rows: NDArray[np.int64], drops: Drops, draw: torch.Generator) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng(int(torch.randint(2**31, (1,), generator=draw)))
-        faces = torch.from_numpy(np.stack([self.reference(int(row), rng) for row in rows])) * (~drops.image)[:, None]
+        faces = tensor(np.stack([self.reference(int(row), rng) for row in rows])) * (~drops.image)[:, None]
         # A detector's keypoints are a little off; the drawing must not promise more than it can hold.
         keypoints = self.people.keypoints[rows] + rng.normal(0, 0.4, (len(rows), 5, 2)).astype(np.float32)
         controls = keypoint_pictures(keypoints, self.base.size) * (~drops.control)[:, None, None, None]
@@ -137,10 +137,10 @@ class InstantIdTask:
         self.trained.eval()
         references, poses = self._sheet_rows(6)
         columns = poses.shape[1]
-        faces = torch.from_numpy(self.embeddings[np.repeat(references, columns)]).to(self.device)
+        faces = tensor(self.embeddings[np.repeat(references, columns)]).to(self.device)
         keypoints = np.asarray(self.people.keypoints)[poses.ravel()]
         prompting = Prompting(
-            list(self.texts) * len(references),
+            self.texts * len(references),
             self.trained.projection(faces[:, None]),
             self.trained.projection(torch.zeros_like(faces)[:, None]),
             self.trained.identitynet,
@@ -164,7 +164,7 @@ class InstantIdTask:
         """Write `folder`/instantid.safetensors and .bin and `folder`/identitynet."""
         write_adapter(official_adapter(self.base.parts.unet, self.trained.projection), folder / "instantid")
         self.trained.identitynet.save_pretrained(folder / "identitynet")
-        ControlNetModel.from_pretrained(folder / "identitynet", dtype=torch.float16).save_pretrained(folder / "identitynet")
+        diffusers.ControlNetModel.from_pretrained(folder / "identitynet", dtype=torch.float16).save_pretrained(folder / "identitynet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -188,7 +188,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/instantid.safetensors, `out`/instantid.bin, `out`/identitynet and `out`/sheet.png."""
-    torch.manual_seed(args.seed)
+    seed_torch(args.seed)
     drawn = (args.data / "pictures.npy").is_file()
     if not drawn and args.faces is None:
         raise InvalidRequest(

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers.models.embeddings import ImageProjection
 from torch import Tensor, nn
-from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
 from . import loop
 from .adapters import Floats, Shown, attach, draw_drops, read_embeddings
@@ -22,9 +20,11 @@ from .people import People
 from .photos import data_of
 from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
+from .typed import seed_torch, tensor
+from .untyped import Untyped, projections, transformers
 
 TOKENS = 4
-SHEET_TEXTS = (
+SHEET_TEXTS: tuple[str, ...] = (
     "",
     "",
     "portrait of a smiling person, red sweater, blue background",
@@ -36,7 +36,7 @@ SHEET_TEXTS = (
 class Trained(nn.Module):
     """The projection and the keys and values."""
 
-    def __init__(self, projection: ImageProjection, processors: nn.ModuleList) -> None:
+    def __init__(self, projection: Untyped, processors: nn.ModuleList) -> None:
         super().__init__()
         self.projection, self.processors = projection, processors
 
@@ -47,14 +47,14 @@ class IpAdapterTask:
     def __init__(self, people: People, base: Base, embeddings: Floats, *, batch: int, held: int = 16, offset: float = 0.05) -> None:
         self.device, self.people, self.base, self.batch, self.embeddings = loop.device(), people, base, batch, embeddings
         self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
-        projection = ImageProjection(embeddings.shape[1], base.width, TOKENS)
+        projection = projections.ImageProjection(embeddings.shape[1], base.width, TOKENS)
         self.trained = Trained(projection, attach(base.parts.unet, TOKENS)).to(self.device)
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Mean squared error of the noise predicted from text and image."""
         rows = self.noiser.rows(self.shown.train_rows, self.batch, draw)
         drops = draw_drops(self.batch, draw)
-        images = (torch.from_numpy(self.embeddings[rows]) * (~drops.image)[:, None]).to(self.device)
+        images = (tensor(self.embeddings[rows]) * (~drops.image)[:, None]).to(self.device)
         batch = self.noiser.batch(rows, drops.text, draw, described=0.15)
         states = (batch.states, [self.trained.projection(images)])
         return batch.error(self.base.parts.unet(batch.noisy, batch.t, states, added_cond_kwargs=batch.added, return_dict=False)[0])
@@ -63,7 +63,7 @@ class IpAdapterTask:
         """Kept-back pictures (left) as prompts, twice without text, then with."""
         self.trained.eval()
         rows = self.shown.held[:6]
-        images = torch.from_numpy(self.embeddings[np.repeat(rows, len(SHEET_TEXTS))]).to(self.device)
+        images = tensor(self.embeddings[np.repeat(rows, len(SHEET_TEXTS))]).to(self.device)
         prompting = Prompting(
             list(SHEET_TEXTS) * len(rows), self.trained.projection(images), self.trained.projection(torch.zeros_like(images))
         )
@@ -80,9 +80,9 @@ class IpAdapterTask:
 @torch.no_grad()
 def embed_photos(people: People, encoder: Path, path: Path) -> None:
     """Write a data set's image embeddings (N, d), made with the CLIP image encoder in a folder and the processor in or beside it."""
-    model = CLIPVisionModelWithProjection.from_pretrained(encoder).to(loop.device()).eval()
+    model = transformers.CLIPVisionModelWithProjection.from_pretrained(encoder).to(loop.device()).eval()
     beside = next((f for f in (encoder, encoder.parent / "feature_extractor") if (f / "preprocessor_config.json").is_file()), None)
-    processor = CLIPImageProcessorPil() if beside is None else CLIPImageProcessorPil.from_pretrained(beside)
+    processor = transformers.CLIPImageProcessorPil() if beside is None else transformers.CLIPImageProcessorPil.from_pretrained(beside)
     parts: list[Floats] = []
     for begin in range(0, len(people.pictures), 16):
         pixels = processor(images=list(people.pictures[begin : begin + 16]), return_tensors="pt").pixel_values
@@ -108,7 +108,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/ip_adapter.safetensors, `out`/ip_adapter.bin and `out`/sheet.png."""
-    torch.manual_seed(args.seed)
+    seed_torch(args.seed)
     drawn = (args.data / "pictures.npy").is_file()
     people = data_of(args.data, args.out, args.size)
     path = people.folder / "image_embeds.npy"

@@ -9,22 +9,19 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator, PartialState
-from accelerate.utils import broadcast_object_list
-from diffusers import ControlNetModel, UNet2DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from .budget import Budget, Sitting, optimiser
 from .sheets import write_curve
+from .untyped import Untyped, accelerate, processors
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "loss.jsonl"
@@ -88,10 +85,11 @@ class Average:
     def update(self, step: int) -> None:
         """Take in the weights after `step`."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.source], 1 - decay)
+        for average, parameter in zip(self.shadow, self.source, strict=True):
+            average.lerp_(parameter.detach(), 1 - decay)
 
     @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> Generator[None]:
         """Inside, the module holds the averages; afterwards its own weights again, bit-equal."""
         kept = [p.data for p in self.source]
         try:
@@ -108,7 +106,7 @@ class Run:
 
     def __init__(self, task: Task, settings: Settings) -> None:
         self.task, self.settings = task, settings
-        self.accelerator = Accelerator(mixed_precision=settings.precision)
+        self.accelerator = accelerate.Accelerator(mixed_precision=settings.precision)
         self.adam: Any = self.accelerator.prepare_optimizer(optimiser(task.trained, settings.budget))
         self.average = Average(task.trained, settings.average)
         self.sitting = Sitting()
@@ -145,7 +143,7 @@ class Run:
         """Share of the budget used, 0 … 1, the same in all processes."""
         share = [self.settings.budget.progress(self.sitting.step, seconds)]
         if self.accelerator.num_processes > 1:
-            broadcast_object_list(share)
+            accelerate.utils.broadcast_object_list(share)
         return share[0]
 
     def save(self) -> None:
@@ -238,13 +236,13 @@ def _steps(run: Run) -> None:
 
 def device() -> torch.device:
     """Where accelerate computes: the GPU when there is one."""
-    return PartialState().device
+    return accelerate.PartialState().device
 
 
-def use_fast_attention(module: UNet2DConditionModel | ControlNetModel) -> None:
+def use_fast_attention(module: Untyped) -> None:
     """On a CPU, plain matrix products: for sequences this short PyTorch's fused attention was measured to take twice as long backwards."""
     if device().type == "cpu":
-        module.set_attn_processor(AttnProcessor())
+        module.set_attn_processor(processors.AttnProcessor())
 
 
 def add_budget(parser: argparse.ArgumentParser, *, minutes: float, peak: float, batch: int) -> None:

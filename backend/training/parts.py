@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from protocol.errors import InvalidRequest
 
@@ -18,6 +16,8 @@ from . import loop
 from .people import People
 from .sheets import from_bytes
 from .tokens import encode, vary
+from .typed import tensor
+from .untyped import Untyped, diffusers, transformers
 
 VARIANTS = 4
 
@@ -25,9 +25,7 @@ VARIANTS = 4
 class Parts(nn.Module):
     """UNet and text encoders: two in SDXL, one in SD 1.5. `pad_2` is the second tokenizer's padding, where it differs from the first's."""
 
-    def __init__(
-        self, unet: UNet2DConditionModel, text: CLIPTextModel, text_2: CLIPTextModelWithProjection | None, pad_2: int | None = None
-    ) -> None:
+    def __init__(self, unet: Untyped, text: Untyped, text_2: Untyped | None, pad_2: int | None = None) -> None:
         super().__init__()
         self.unet, self.text, self.text_2, self.pad_2 = unet, text, text_2, pad_2
 
@@ -56,7 +54,7 @@ def time_ids(n: int, size: int, device: torch.device) -> Tensor:
     return torch.tensor([[size, size, 0, 0, size, size]], dtype=torch.float32, device=device).repeat(n, 1)
 
 
-def load_parts(model: Path) -> tuple[Parts, AutoencoderKL, CLIPTokenizer]:
+def load_parts(model: Path) -> tuple[Parts, diffusers.AutoencoderKL, transformers.CLIPTokenizer]:
     """UNet and text encoders, autoencoder and tokenizer of a diffusers folder (SDXL or SD 1.5), in float32 on the device.
 
     Raises:
@@ -68,24 +66,24 @@ def load_parts(model: Path) -> tuple[Parts, AutoencoderKL, CLIPTokenizer]:
             "Give the folder with model_index.json."
         )
     where = loop.device()
-    tokenizer = CLIPTokenizer.from_pretrained(model / "tokenizer")
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(model / "tokenizer")
     text_2, pad_2 = None, None
     if (model / "text_encoder_2").is_dir():
-        text_2 = CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2")
-        other = CLIPTokenizer.from_pretrained(model / "tokenizer_2").pad_token_id
+        text_2 = transformers.CLIPTextModelWithProjection.from_pretrained(model / "text_encoder_2")
+        other = transformers.CLIPTokenizer.from_pretrained(model / "tokenizer_2").pad_token_id
         pad_2 = other if other != tokenizer.pad_token_id else None
-    unet = UNet2DConditionModel.from_pretrained(model / "unet").to(memory_format=torch.channels_last)
-    parts = Parts(unet, CLIPTextModel.from_pretrained(model / "text_encoder"), text_2, pad_2).float().to(where)
-    vae = AutoencoderKL.from_pretrained(model / "vae").float().to(where).eval().requires_grad_(False)
+    unet = diffusers.UNet2DConditionModel.from_pretrained(model / "unet").to(memory_format=torch.channels_last)
+    parts = Parts(unet, transformers.CLIPTextModel.from_pretrained(model / "text_encoder"), text_2, pad_2).float().to(where)
+    vae = diffusers.AutoencoderKL.from_pretrained(model / "vae").float().to(where).eval().requires_grad_(False)
     return parts, vae, tokenizer
 
 
-def load_schedule(model: Path) -> DDPMScheduler:
+def load_schedule(model: Path) -> Untyped:
     """The noise schedule of a diffusers folder, for training."""
-    return DDPMScheduler.from_config(DDPMScheduler.load_config(model / "scheduler"), timestep_spacing="leading")
+    return diffusers.DDPMScheduler.from_config(diffusers.DDPMScheduler.load_config(model / "scheduler"), timestep_spacing="leading")
 
 
-def cache_latents(pictures: NDArray[np.uint8], vae: AutoencoderKL, path: Path) -> NDArray[np.float16]:
+def cache_latents(pictures: NDArray[np.uint8], vae: Untyped, path: Path) -> NDArray[np.float16]:
     """Scaled latents (N, 4, h, w) of all pictures, computed once into `path` and read from there ever after."""
     if not path.exists():
         beside = path.with_suffix(".part")
@@ -103,7 +101,7 @@ def cache_latents(pictures: NDArray[np.uint8], vae: AutoencoderKL, path: Path) -
     return np.load(path, mmap_mode="r")
 
 
-def cache_tokens(people: People, tokenizer: CLIPTokenizer, path: Path, n: int, variants: int = VARIANTS) -> NDArray[np.uint16]:
+def cache_tokens(people: People, tokenizer: Untyped, path: Path, n: int, variants: int = VARIANTS) -> NDArray[np.uint16]:
     """Token ids (n, variants, 77) of varied captions of the first n pictures, half of them with words about the person; computed once."""
     if not path.exists():
         rng = np.random.default_rng(0)
@@ -122,7 +120,7 @@ def min_snr_weight(alphas_cumprod: Tensor, gamma: float = 5.0) -> Tensor:
     return snr.clamp(max=gamma) / snr.clamp(min=1e-8)
 
 
-def target_of(schedule: DDPMScheduler, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def target_of(schedule: Untyped, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
     """What the UNet of this schedule learns to predict: the noise, or the velocity (Salimans & Ho 2022, https://arxiv.org/abs/2202.00512)."""
     return schedule.get_velocity(clean, noise, t) if schedule.config.prediction_type == "v_prediction" else noise
 
@@ -132,9 +130,9 @@ class Base:
     """A base and one data set's cached latents and token ids for it."""
 
     parts: Parts
-    vae: AutoencoderKL
-    tokenizer: CLIPTokenizer
-    schedule: DDPMScheduler
+    vae: Untyped
+    tokenizer: Untyped
+    schedule: Untyped
     latents: NDArray[np.float16]
     """Scaled latents (N, 4, h, w)."""
     tokens: NDArray[np.uint16]
@@ -149,7 +147,7 @@ class Base:
 
     def ids(self, texts: list[str]) -> Tensor:
         """Token ids (N, 77)."""
-        return torch.from_numpy(encode(self.tokenizer, texts).astype(np.int64))
+        return tensor(encode(self.tokenizer, texts).astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -187,9 +185,9 @@ class Noiser:
         n, base = len(rows), self.base
         half = base.tokens.shape[1] // 2
         variant = 2 * torch.randint(half, (n,), generator=draw) + (torch.rand(n, generator=draw) >= described)
-        ids = torch.from_numpy(base.tokens[rows, variant.numpy()].astype(np.int64))
+        ids = tensor(base.tokens[rows, variant.numpy()].astype(np.int64))
         states, pooled = base.parts.encode(torch.where(no_text[:, None], self.empty, ids).to(self.device))
-        clean = torch.from_numpy(base.latents[rows].astype(np.float32))
+        clean = tensor(base.latents[rows].astype(np.float32))
         noise = torch.randn(clean.shape, generator=draw) + self.offset * torch.randn(*clean.shape[:2], 1, 1, generator=draw)
         t = torch.randint(base.schedule.config.num_train_timesteps, (n,), generator=draw)
         noisy = base.schedule.add_noise(clean, noise, t).to(self.device, memory_format=torch.channels_last)

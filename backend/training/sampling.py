@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from diffusers import ControlNetModel, EulerDiscreteScheduler
 from torch import Tensor
 
 from . import loop
 from .parts import Base
+from .untyped import Untyped, diffusers
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Prompting:
     """(n, k, width)."""
     nothing: Tensor | None = None
     """(n, k, width): tokens of no image."""
-    identitynet: ControlNetModel | None = None
+    identitynet: Untyped | None = None
     controls: Tensor | None = None
     """(n, 3, size, size) in 0 … 1."""
 
@@ -45,7 +45,7 @@ def sample(base: Base, prompting: Prompting, *, steps: int = 14, guidance: float
     where, n = loop.device(), len(prompting.texts)
     text, pooled = base.parts.encode(base.ids([""] * n + prompting.texts).to(where))
     added, states = base.parts.added(pooled, 2 * n, base.size, where), prompting.states(text)
-    euler = EulerDiscreteScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
+    euler = diffusers.EulerDiscreteScheduler.from_config(base.schedule.config, timestep_spacing="trailing")
     euler.set_timesteps(steps, device=where)
     x = torch.randn((n, *base.latents.shape[1:]), generator=torch.Generator().manual_seed(seed)).to(where) * euler.init_noise_sigma
     for t in euler.timesteps:
@@ -58,4 +58,4 @@ def sample(base: Base, prompting: Prompting, *, steps: int = 14, guidance: float
         without, with_ = guess.chunk(2)
         x = euler.step(without + guidance * (with_ - without), t, x, return_dict=False)[0]
     with torch.autocast(where.type, enabled=False):
-        return torch.cat([base.vae.decode(part / base.vae.config.scaling_factor).sample for part in x.split(8)])
+        return torch.cat([base.vae.decode(part / base.vae.config.scaling_factor).sample for part in (x[i : i + 8] for i in range(0, n, 8))])

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .typed import tensor
+
 
 def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
     """Pictures (N, 3, H, W) in -1 … 1 to bytes (N, H, W, 3)."""
@@ -18,7 +20,7 @@ def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
 
 def from_bytes(pictures: NDArray[np.uint8]) -> Tensor:
     """Bytes (N, H, W, 3) to pictures (N, 3, H, W) in -1 … 1, channels last in memory."""
-    return torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return tensor(np.array(pictures)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def write_sheet(path: Path, rows: list[list[NDArray[np.uint8]]], zoom: int = 1) -> None:

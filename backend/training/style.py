@@ -8,9 +8,6 @@ import argparse
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionXLPipeline
-from peft import LoraConfig
-from peft.utils import get_peft_model_state_dict
 from torch import Tensor, nn
 
 from . import loop
@@ -19,6 +16,8 @@ from .parts import Base, Noiser
 from .photos import data_of
 from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
+from .typed import seed_torch
+from .untyped import diffusers, peft
 
 ADAPTER = "style"
 TARGETS = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out", "conv1", "conv2", "conv_in", "conv_out")
@@ -31,7 +30,7 @@ class StyleTask:
         self.base, self.batch, self.noiser = base, batch, Noiser(base)
         self.trained: nn.Module = base.parts.unet
         base.parts.unet.add_adapter(
-            LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(TARGETS)), ADAPTER
+            peft.LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=list(TARGETS)), ADAPTER
         )
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
@@ -53,9 +52,9 @@ class StyleTask:
         """Write `folder`/style.safetensors in half precision."""
         layers = {
             key: value.to("cpu", torch.float16)
-            for key, value in get_peft_model_state_dict(self.base.parts.unet, adapter_name=ADAPTER).items()
+            for key, value in peft.get_peft_model_state_dict(self.base.parts.unet, adapter_name=ADAPTER).items()
         }
-        StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name="style.safetensors")
+        diffusers.StableDiffusionXLPipeline.save_lora_weights(folder, unet_lora_layers=layers, weight_name="style.safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/style.safetensors and `out`/sheet.png."""
-    torch.manual_seed(args.seed)
+    seed_torch(args.seed)
     base = load_base(args.base, data_of(args.data, args.out, args.size), args.out)
     sitting = loop.train(StyleTask(base, batch=args.batch, rank=args.rank), loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'style.safetensors'}")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import CLIPTokenizer
 
+from .untyped import Untyped, transformers
 from .world import FILLERS
 
 LENGTH = 77
@@ -55,7 +55,7 @@ def _merged(pieces: list[str], pair: tuple[str, str]) -> list[str]:
     return out
 
 
-def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
+def write_tokenizer(folder: Path, words: list[str]) -> Untyped:
     """Write a CLIPTokenizer's files into `folder` and load it."""
     folder.mkdir(parents=True, exist_ok=True)
     letters, merges = byte_letters(), merges_for(words)
@@ -63,7 +63,7 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False), encoding="utf-8")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges), encoding="utf-8")
-    tokenizer = CLIPTokenizer(
+    tokenizer = transformers.CLIPTokenizer(
         str(folder / "vocab.json"),
         str(folder / "merges.txt"),
         unk_token=END,
@@ -76,7 +76,7 @@ def write_tokenizer(folder: Path, words: list[str]) -> CLIPTokenizer:
     return tokenizer
 
 
-def encode(tokenizer: CLIPTokenizer, texts: list[str]) -> NDArray[np.uint16]:
+def encode(tokenizer: Untyped, texts: list[str]) -> NDArray[np.uint16]:
     """Texts to token ids (N, 77)."""
     parts = [
         tokenizer(texts[i : i + 4096], padding="max_length", max_length=LENGTH, truncation=True, return_tensors="np").input_ids

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
 from . import loop
 from .people import People
 from .sheets import from_bytes, to_bytes, write_sheet
+from .typed import seed_torch
+from .untyped import Untyped, diffusers
 
 NOISE = 0.1
 TIE = 0.5
@@ -25,10 +26,10 @@ TIE = 0.5
 others, and a direction of colour was lost: the four channels must carry three colours and the edges."""
 
 
-def new_vae(channels: tuple[int, ...] = (32, 64, 96), size: int = 128) -> AutoencoderKL:
+def new_vae(channels: tuple[int, ...] = (32, 64, 96), size: int = 128) -> Untyped:
     """An untrained autoencoder with 4 latent channels; every entry of `channels` after the first halves the side."""
     n = len(channels)
-    return AutoencoderKL(
+    return diffusers.AutoencoderKL(
         in_channels=3, out_channels=3, latent_channels=4, block_out_channels=channels, layers_per_block=1, norm_num_groups=8,
         down_block_types=("DownEncoderBlock2D",) * n, up_block_types=("UpDecoderBlock2D",) * n,
         mid_block_add_attention=False, sample_size=size, force_upcast=False,
@@ -53,10 +54,15 @@ def reconstruction_loss(made: Tensor, real: Tensor) -> Tensor:
     return functional.l1_loss(made, real) + 4 * colour.abs().mean() + 12 * tint.abs().mean() + (weight * (want - got).abs().sum(0)).mean()
 
 
+def batches(pictures: Tensor, n: int = 16) -> list[Tensor]:
+    """Pictures (N, 3, H, W) in parts of at most n."""
+    return [pictures[i : i + n] for i in range(0, len(pictures), n)]
+
+
 class VaeTask:
     """Trains an autoencoder on a data set's pictures."""
 
-    def __init__(self, people: People, batch: int, vae: AutoencoderKL | None = None, limit: int | None = None) -> None:
+    def __init__(self, people: People, batch: int, vae: Untyped | None = None, limit: int | None = None) -> None:
         self.device = loop.device()
         self.pictures, self.batch = people.pictures[:limit], batch
         self.trained = (vae or new_vae(size=people.pictures.shape[1])).to(self.device).train()
@@ -83,7 +89,7 @@ class VaeTask:
     def sheet(self, path: Path) -> None:
         """Eight pictures over their reconstructions; prints the mean absolute error (0 … 1) of 64."""
         real = from_bytes(self._some(64)).to(self.device)
-        made = torch.cat([self.trained.decode(self.trained.encode(part).latent_dist.mean).sample for part in real.split(16)])
+        made = torch.cat([self.trained.decode(self.trained.encode(part).latent_dist.mean).sample for part in batches(real)])
         error = float((made.clamp(-1, 1) - real).abs().mean()) / 2
         print(f"\nmean absolute error {error:.4f}", flush=True)
         rows = [list(to_bytes(real[i : i + 8])) for i in (0, 8)], [list(to_bytes(made[i : i + 8])) for i in (0, 8)]
@@ -92,11 +98,12 @@ class VaeTask:
     def export(self, folder: Path) -> None:
         """Write `folder`/vae, its scaling factor such that latents have standard deviation 1."""
         real = from_bytes(self._some(256)).to(self.device)
-        latents = torch.cat([self.trained.encode(part).latent_dist.mean for part in real.split(16)])
+        latents = torch.cat([self.trained.encode(part).latent_dist.mean for part in batches(real)])
         if any(p.requires_grad for p in self.trained.encoder.parameters()):
             self.trained.register_to_config(scaling_factor=1.0 / float(latents.std()))
         self.trained.save_pretrained(folder / "vae")
-        spread = {"std": float(latents.std()), "channels": latents.std((0, 2, 3)).tolist(), "means": latents.mean((0, 2, 3)).tolist()}
+        spread: dict[str, float | list[float]] = {"std": float(latents.std())}
+        spread |= {"channels": [float(v) for v in latents.std((0, 2, 3))], "means": [float(v) for v in latents.mean((0, 2, 3))]}
         (folder / "latents.json").write_text(json.dumps(spread))
 
 
@@ -113,9 +120,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train the autoencoder; leaves `out`/vae and `out`/sheet.png."""
-    torch.manual_seed(args.seed)
+    seed_torch(args.seed)
     people = People(args.data)
-    vae = AutoencoderKL.from_pretrained(args.decoder_of) if args.decoder_of else new_vae(tuple(args.channels), people.pictures.shape[1])
+    vae = (
+        diffusers.AutoencoderKL.from_pretrained(args.decoder_of)
+        if args.decoder_of
+        else new_vae(tuple(args.channels), people.pictures.shape[1])
+    )
     task = VaeTask(people, args.batch, vae.to(memory_format=torch.channels_last), args.limit)
     if args.decoder_of:
         task.decoder_only()
