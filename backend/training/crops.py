@@ -42,12 +42,14 @@ def roughen(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -
     height, width = picture.shape[:2]
     out: Picture = picture
     if rng.random() < 0.5 * strength:
-        factor = rng.uniform(0.35, 0.9)
+        factor = rng.uniform(0.4, 0.95)
         small = cv2.resize(out, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA)
         back = cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
         out = np.asarray(back, np.uint8)
     if rng.random() < 0.3 * strength:
         out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.4, 1.5) * width / 128.0), np.uint8)
+    if rng.random() < 0.35 * strength:
+        out = _smeared(out, rng.uniform(0.8, 3.0) * width / 128.0, rng.uniform(0.6, 1.1))
     if rng.random() < 0.6 * strength:
         gain = rng.uniform(0.88, 1.12) * rng.uniform(0.96, 1.04, 3)
         shift = rng.uniform(-10, 10) + rng.uniform(-5, 5, 3)
@@ -58,10 +60,19 @@ def roughen(picture: Picture, rng: np.random.Generator, strength: float = 1.0) -
     return out
 
 
+def _smeared(picture: Picture, sigma: float, saturation: float) -> Picture:
+    """Colour blurred and weakened, lightness kept: what a small autoencoder does to lips, hair and eyes."""
+    out = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb), np.uint8)
+    colour = np.asarray(cv2.GaussianBlur(out[..., 1:], (0, 0), sigma), np.float32)
+    out[..., 1:] = np.clip((colour - 128.0) * saturation + 128.0, 0, 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(out, cv2.COLOR_YCrCb2RGB), np.uint8)
+
+
 def cover(picture: Picture, rng: np.random.Generator, most: float = 0.35) -> Picture:
     """A picture with one flat rectangle over it, sides up to `most` of the picture's (random erasing, Zhong et al. 2017)."""
     height, width = picture.shape[:2]
-    h, w = int(float(rng.uniform(0.08, most)) * height), int(float(rng.uniform(0.08, most)) * width)
+    share = rng.uniform(0.08, most, 2)
+    h, w = int(share[0] * height), int(share[1] * width)
     y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
     out = picture.copy()
     out[y : y + h, x : x + w] = rng.integers(0, 256, 3)

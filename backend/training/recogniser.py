@@ -49,7 +49,8 @@ class Residual(nn.Module):
         return x + self.path(x)
 
 
-def _unit(before: int, after: int, kernel: int, stride: int, padding: int, groups: int = 1) -> list[nn.Module]:
+def unit(before: int, after: int, kernel: int, stride: int, padding: int, groups: int = 1) -> list[nn.Module]:
+    """Convolution, batch normalisation and a learned leaky rectifier."""
     return [nn.Conv2d(before, after, kernel, stride, padding, groups=groups, bias=False), nn.BatchNorm2d(after), nn.PReLU(after)]
 
 
@@ -64,13 +65,13 @@ class Recogniser(nn.Module):
         super().__init__()
         small, middle, wide = widths
         self.body = nn.Sequential(
-            *_unit(3, small, 8, 4, 2),
+            *unit(3, small, 8, 4, 2),
             Residual(small),
-            *_unit(small, middle, 3, 2, 1),
+            *unit(small, middle, 3, 2, 1),
             Residual(middle),
-            *_unit(middle, wide, 3, 2, 1),
+            *unit(middle, wide, 3, 2, 1),
             Residual(wide),
-            *_unit(wide, 256, 1, 1, 0),
+            *unit(wide, 256, 1, 1, 0),
             nn.Conv2d(256, 256, 7, groups=256, bias=False),
             nn.BatchNorm2d(256),
             nn.Flatten(),
