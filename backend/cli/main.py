@@ -19,6 +19,7 @@ from protocol.errors import LikenessError
 
 from ..config import Settings, defaults, load_settings
 from .arguments import Parser
+from .settle import settle
 
 COMMANDS = {
     "demo": "sample faces in; portraits, an edited, a posed and an inpainted picture and a contact sheet out",
@@ -32,6 +33,7 @@ COMMANDS = {
     "evaluate": "measure identity, editing and control on people the model was never trained on",
     "train": "train a base, IP-Adapter, InstantID or the face models",
 }
+READS_FACES = ("demo", "portrait", "inpaint", "again", "evaluate", "serve")
 EPILOG = """settings come from these places, the later ones win: the defaults, config.toml, the environment (LIKENESS_MODELS, LIKENESS_LOGS,
 LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE), the flags.
 
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = build_parser(words).parse_args(words)
         settings = _settings(options)
         logs = settings.logs
+        if options.command in READS_FACES:
+            settle()
         return int(import_module(f".{options.command}", __package__).run(options, settings))
     except LikenessError as error:
         sys.stderr.write(f"likeness {command}: {error}\n")
