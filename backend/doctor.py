@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from protocol.errors import LikenessError
 
@@ -109,9 +111,8 @@ def _shared_modules() -> list[Note]:
 
 
 def _providers() -> list[Note]:
-    import onnxruntime
-
-    names = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
+    runtime: Any = import_module("onnxruntime")  # it has no types
+    names = ", ".join(str(name).removesuffix("ExecutionProvider") for name in runtime.get_available_providers())
     return [Note("providers", State.GOOD, f"onnxruntime computes with {names}; faces are read on the CPU, which takes milliseconds")]
 
 

@@ -29,7 +29,7 @@ class Bar:
         """The engine finished a sampling step."""
         self._show(self._base + done / max(total, 1) * 0.999)
 
-    def preview(self, picture: NDArray[np.uint8], step: int) -> None:
+    def preview(self, pixels: NDArray[np.uint8], step: int) -> None:
         """Previews have no place on a command line."""
 
     def cancelled(self) -> bool:

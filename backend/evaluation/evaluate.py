@@ -77,7 +77,7 @@ class _Counting:
         if done == total:
             self._bar.next_job()
 
-    def preview(self, picture: NDArray[np.uint8], step: int) -> None:
+    def preview(self, pixels: NDArray[np.uint8], step: int) -> None:
         """Not wanted."""
 
     def cancelled(self) -> bool:

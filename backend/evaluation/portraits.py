@@ -16,7 +16,7 @@ from ..faces import Identity, cosine
 from ..training.world import attributes, caption
 from .bench import Bench, Shown, checked, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
-from .measures import keypoint_error, mean, nearest
+from .measures import Mean, keypoint_error, mean, nearest
 from .people import Sitter, stranger_in
 
 Judge = Callable[[NDArray[np.uint8]], dict[str, str]]
@@ -139,7 +139,7 @@ def _turned(portraits: Sequence[Portraits]) -> list[Portraits]:
     return [*portraits[1:], *portraits[:1]]
 
 
-def _named(scores: dict[str, object], same: object, strangers: object) -> list[tuple[str, object]]:
+def _named(scores: dict[str, Mean], same: Mean, strangers: Mean) -> list[tuple[str, Mean]]:
     return [*scores.items(), ("two drawings of the same person", same), ("two strangers", strangers)]
 
 
