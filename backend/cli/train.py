@@ -38,7 +38,7 @@ def run(options: Namespace, settings: Settings) -> int:
     modules, summary = PARTS[options.part]
     names = modules.split()
     for name in names:
-        module: Any = import_module(f"...training.{name}", __package__)
+        module: Any = import_module(f"..training.{name}", __package__)
         parser = Parser(prog=f"likeness train {options.part}", description=f"{summary[0].upper()}{summary[1:]}. {module.__doc__ or ''}")
         module.add_arguments(parser)
         chosen = parser.parse_args(options.options)
