@@ -71,8 +71,8 @@ def _smeared(picture: Picture, sigma: float, saturation: float) -> Picture:
 def cover(picture: Picture, rng: np.random.Generator, most: float = 0.35) -> Picture:
     """A picture with one flat rectangle over it, sides up to `most` of the picture's (random erasing, Zhong et al. 2017)."""
     height, width = picture.shape[:2]
-    share = rng.uniform(0.08, most, 2)
-    h, w = int(share[0] * height), int(share[1] * width)
+    high, wide = rng.uniform(0.08, most), rng.uniform(0.08, most)
+    h, w = round(high * height), round(wide * width)
     y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
     out = picture.copy()
     out[y : y + h, x : x + w] = rng.integers(0, 256, 3)
