@@ -6,14 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Untyped = Any
 """An object of diffusers or transformers, which publish no types."""
 
-Factors = tuple[Tensor, Tensor]
+Factors: TypeAlias = "tuple[Tensor, Tensor]"
 """The two factors of a LoRA: down (rank, in), up (out, rank)."""
 
 

@@ -26,7 +26,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     [defaults]
     steps = 30
     guidance_scale = 5.0
-    scheduler = "default"            # the folder's own; others: see backend.pipelines.build.SCHEDULERS
+    scheduler = "default"            # the folder's own; others: see backend.pipelines.choices.SCHEDULERS
     negative = ""
 
     [faces]

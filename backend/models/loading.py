@@ -74,7 +74,7 @@ def read_halves(path: Path) -> dict[str, State]:
 
 
 def read_lora(path: Path) -> State:
-    """The tensors of a LoRA for a UNet, as diffusers' `save_lora_weights` writes them; ModelError for one that also changes other modules."""
+    """The tensors of a LoRA for a UNet, as diffusers' `save_lora_weights` writes them; ModelError for one that changes more than that."""
     state = _read(path)
     if not state or not all(key.startswith("unet.") for key in state):
         raise ModelError(f"{path.name} is no LoRA for a UNet alone, as diffusers writes it. Export it with save_lora_weights.")

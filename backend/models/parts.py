@@ -96,7 +96,7 @@ class Parts:
             side = self.image_encoder().config.image_size
             square = {"height": side, "width": side}
             return self._once("processor", lambda: CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square))
-        load: Untyped = CLIPImageProcessorPil.from_pretrained
+        load: Untyped = getattr(CLIPImageProcessorPil, "from_pretrained")  # noqa: B009
         return self._once("processor", lambda: load(str(folder), local_files_only=True))
 
     @property
@@ -124,7 +124,7 @@ class Parts:
         folder = self.model.folder / name
         if not folder.is_dir():
             raise ModelError(f"The folder {name!r} of the model in {self.model.folder} is missing. Install the model again.")
-        load: Untyped = CLIPTokenizer.from_pretrained
+        load: Untyped = getattr(CLIPTokenizer, "from_pretrained")  # noqa: B009
         return self._once(name, lambda: load(str(folder), local_files_only=True))
 
     def _load_scheduler(self) -> Untyped:

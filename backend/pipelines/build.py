@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Sequence
-from enum import Enum
 from typing import Any
 
 from protocol.errors import InvalidRequest
@@ -13,42 +12,7 @@ from protocol.errors import InvalidRequest
 from ..models.adapters import Untyped
 from ..models.bundle import Family, Model
 from ..models.parts import Parts
-
-
-class Mode(Enum):
-    """What a picture starts from."""
-
-    TEXT = "text"
-    IMAGE = "image"
-    INPAINT = "inpaint"
-
-
-PIPELINES = {
-    (Family.SDXL, Mode.TEXT, False): "StableDiffusionXLPipeline",
-    (Family.SDXL, Mode.IMAGE, False): "StableDiffusionXLImg2ImgPipeline",
-    (Family.SDXL, Mode.INPAINT, False): "StableDiffusionXLInpaintPipeline",
-    (Family.SDXL, Mode.TEXT, True): "StableDiffusionXLControlNetPipeline",
-    (Family.SDXL, Mode.IMAGE, True): "StableDiffusionXLControlNetImg2ImgPipeline",
-    (Family.SDXL, Mode.INPAINT, True): "StableDiffusionXLControlNetInpaintPipeline",
-    (Family.SD15, Mode.TEXT, False): "StableDiffusionPipeline",
-    (Family.SD15, Mode.IMAGE, False): "StableDiffusionImg2ImgPipeline",
-    (Family.SD15, Mode.INPAINT, False): "StableDiffusionInpaintPipeline",
-    (Family.SD15, Mode.TEXT, True): "StableDiffusionControlNetPipeline",
-    (Family.SD15, Mode.IMAGE, True): "StableDiffusionControlNetImg2ImgPipeline",
-    (Family.SD15, Mode.INPAINT, True): "StableDiffusionControlNetInpaintPipeline",
-}
-"""Family, mode, with ControlNets -> diffusers class."""
-
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
-    "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
-    "dpm++2m": ("DPMSolverMultistepScheduler", {}),
-    "dpm++2m-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "lcm": ("LCMScheduler", {}),
-}
-"""Names that a job may ask for, beside `default`: class, and what it changes in the model's own scheduler config."""
+from .choices import PIPELINES, SCHEDULERS, Mode
 
 
 def scheduler(parts: Parts, name: str) -> Untyped:

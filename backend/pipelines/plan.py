@@ -16,7 +16,7 @@ from protocol.planes import Plane
 
 from .. import images
 from ..models.bundle import Model
-from .build import SCHEDULERS, Mode
+from .choices import SCHEDULERS, Mode
 from .frames import Frame, frame_for_picture
 from .paste import grow_mask, plan_crop, take_mask
 from .sizes import INSTANTID_AVOIDS, buckets

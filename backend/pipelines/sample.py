@@ -22,7 +22,8 @@ from protocol.geometry import Extent
 from ..models.adapters import Untyped
 from ..models.parts import Parts
 from .attention import Clock, Lane, attached
-from .build import Mode, accepted, pipeline, scheduler
+from .build import accepted, pipeline, scheduler
+from .choices import Mode
 from .control import Conditioning
 
 Pixels = NDArray[np.uint8]

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from backend.keypoints import draw_keypoints
 from backend.pipelines.attention import Lane
-from backend.pipelines.build import PIPELINES, Mode
+from backend.pipelines.choices import PIPELINES, Mode
 from backend.pipelines.control import Conditioning, GatedControlNet
 from backend.pipelines.identity import IdentityNet, face_tokens
 from backend.pipelines.ip_adapter import face_prompt_tokens, lent_layers, picture_tokens

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from backend.models.bundle import Model
@@ -87,3 +90,8 @@ def test_frames_never_stretch(model):
         frame = plan(PictureJob(extent=extent), model).frame
         across, down = frame.extent.width / frame.bounds.width, frame.extent.height / frame.bounds.height
         assert abs(across / down - 1) < 0.02
+
+
+def test_reading_a_model_and_planning_need_no_torch():
+    code = "import sys, backend.models.bundle, backend.pipelines.plan; assert 'torch' not in sys.modules and 'diffusers' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
