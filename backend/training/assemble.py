@@ -29,7 +29,7 @@ guidance_scale = 3.0
 
 [faces]
 folder = "faces"
-det_sizes = [128, 160, 256]
+det_sizes = [192, 160, 128, 256]
 """
 _STYLE = """
 [[style]]
