@@ -70,7 +70,7 @@ def _smeared(picture: Picture, sigma: float, saturation: float) -> Picture:
 
 def cover(picture: Picture, rng: np.random.Generator, most: float = 0.35) -> Picture:
     """A picture with one flat rectangle over it, sides up to `most` of the picture's (random erasing, Zhong et al. 2017)."""
-    height, width = picture.shape[:2]
+    height, width = int(picture.shape[0]), int(picture.shape[1])
     high, wide = rng.uniform(0.08, most), rng.uniform(0.08, most)
     h, w = round(high * height), round(wide * width)
     y, x = int(rng.integers(0, height - h)), int(rng.integers(0, width - w))
