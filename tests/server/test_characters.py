@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import array
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from backend.characters import CharacterStore, Numbers, Record
+from protocol.errors import NameTaken, UnknownModel
+from protocol.geometry import Extent
+from protocol.planes import Layout, Plane
+
+EXTENT = Extent(4, 2)
+
+
+def plane(value: int) -> Plane:
+    return Plane(Layout.RGB8, EXTENT, bytes([value]) * 24)
+
+
+def floats(count: int, value: float) -> bytes:
+    return array.array("f", [value] * count).tobytes()
+
+
+def record(name: str = "Anna", made_by: str = "1" * 32, value: int = 7) -> Record:
+    return Record(name, made_by, plane(value), EXTENT, photos=(plane(value), plane(value + 1)), scores=(0.9, 0.8), alike=(0.7, 0.6))
+
+
+def numbers(value: float = 0.5, photos: int = 2) -> Numbers:
+    return Numbers(floats(512, value), floats(512 * photos, value), floats(10, value))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CharacterStore:
+    return CharacterStore(tmp_path / "characters")
+
+
+def test_an_empty_store_has_nobody(store: CharacterStore) -> None:
+    assert store.cards() == []
+    with pytest.raises(UnknownModel, match="none yet"):
+        store.photos("Anna")
+
+
+def test_what_is_saved_is_there_for_every_process(store: CharacterStore, tmp_path: Path) -> None:
+    saved = store.save(record(), numbers())
+    other = CharacterStore(tmp_path / "characters")
+    assert other.cards() == [saved]
+    assert [bytes(photo.data) for photo in other.photos("Anna")] == [b"\7" * 24, b"\10" * 24]
+    assert other.identity("Anna") == (numbers(), EXTENT)
+
+
+@pytest.mark.parametrize("photos", [1, 2, 16])
+def test_embeddings_of_any_number_of_photos_come_back_bit_for_bit(store: CharacterStore, photos: int) -> None:
+    store.save(record(), numbers(0.25, photos))
+    assert store.identity("Anna")[0] == numbers(0.25, photos)
+
+
+def test_a_name_that_is_taken_is_refused_unless_the_same_job_runs_again(store: CharacterStore) -> None:
+    store.save(record(), numbers())
+    with pytest.raises(NameTaken):
+        store.save(record(made_by="2" * 32), numbers())
+    store.save(record(), numbers())
+    store.save(record(made_by="2" * 32, value=9), numbers(), replace_it=True)
+    assert [bytes(card.thumbnail.data[:1]) for card in store.cards()] == [b"\t"]
+
+
+def test_renaming_keeps_everything_else_and_never_overwrites_another(store: CharacterStore) -> None:
+    store.save(record(), numbers())
+    store.save(record("Ben"), numbers(0.75))
+    with pytest.raises(NameTaken):
+        store.rename("Anna", "Ben")
+    store.rename("Anna", "Anna B.")
+    assert [card.name for card in store.cards()] == ["Anna B.", "Ben"]
+    assert store.identity("Anna B.")[0] == numbers()
+    assert len(store.photos("Anna B.")) == 2
+
+
+def test_deleting_deletes_every_file(store: CharacterStore, tmp_path: Path) -> None:
+    store.save(record(), numbers())
+    store.delete("Anna")
+    assert list((tmp_path / "characters").rglob("*")) == []
+    with pytest.raises(UnknownModel):
+        store.delete("Anna")
+
+
+@pytest.mark.parametrize("name", ["../../x", "C:\\x", "//host/share", "nul", "a/b", ".", "漢字 🙂", "con.txt"])
+def test_a_name_is_never_a_path(store: CharacterStore, tmp_path: Path, name: str) -> None:
+    store.save(record(name), numbers())
+    assert [card.name for card in store.cards()] == [name]
+    assert {path.parent.parent for path in tmp_path.rglob("record")} == {tmp_path / "characters"}
+    store.delete(name)
+
+
+def test_a_death_between_two_steps_of_replacing_leaves_one_whole_character(store: CharacterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.save(record(), numbers())
+    monkeypatch.setattr("backend.characters.shutil.rmtree", lambda path, ignore_errors: None)
+    store.save(record(made_by="2" * 32, value=9), numbers(0.75), replace_it=True)
+    assert len(store.cards()) == 1
+    assert store.identity("Anna")[0] == numbers(0.75)
+
+
+def test_a_half_made_or_damaged_folder_hides_nobody(store: CharacterStore, tmp_path: Path) -> None:
+    store.save(record(), numbers())
+    store.save(record("Ben"), numbers())
+    home = next(path.parent for path in (tmp_path / "characters").rglob("record"))
+    (home / "record").write_bytes(b"damaged")
+    (tmp_path / "characters" / "half.new").mkdir()
+    (tmp_path / "characters" / "empty").mkdir()
+    assert len(store.cards()) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_faces_are_for_this_user_alone(store: CharacterStore, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        store.save(record(), numbers())
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "characters").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_blend_without_photos_is_kept_too(store: CharacterStore) -> None:
+    store.save(replace(record("Twin"), photos=(), scores=(), alike=()), numbers(photos=1))
+    assert store.photos("Twin") == ()
+    assert store.identity("Twin")[0] == numbers(photos=1)

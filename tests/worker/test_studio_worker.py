@@ -1,0 +1,211 @@
+"""The worker's pipeline with a tiny real model: every kind of job, through the types of the wire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_models import FakeFaces, tiny_model
+
+from backend import images
+from backend.characters import CharacterStore
+from backend.config import Settings
+from backend.models.bundle import Model
+from backend.pipe import encode_outcome
+from backend.pipelines.engine import Engine
+from backend.worker import studio as studio_module
+from backend.worker.studio import Studio
+from protocol.errors import Cancelled, InvalidRequest, NameTaken, NoFace, UnknownModel
+from protocol.geometry import Extent
+from protocol.jobs import AnalyseFaces, BlendCharacters, Character, MakeCharacter, Photos, PictureJob, Sampling, Share, Subject
+from protocol.planes import Layout, Plane
+
+SIXTEEN = Extent(64, 64)
+
+
+class CountingFaces(FakeFaces):
+    """Counts how often photos were looked at."""
+
+    def __init__(self) -> None:
+        self.identified = 0
+
+    def identify(self, pictures, face=None):
+        self.identified += 1
+        return super().identify(pictures, face)
+
+
+class Watch:
+    def __init__(self, stop_at: int | None = None) -> None:
+        self.steps, self.shown, self.stop_at = [], [], stop_at
+
+    def step(self, done: int, total: int) -> None:
+        self.steps.append((done, total))
+
+    def show(self, picture: Plane, step: int) -> None:
+        self.shown.append(picture)
+
+    def cancelled(self) -> bool:
+        return self.stop_at is not None and len(self.steps) >= self.stop_at
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny_model(folder / "tiny-sdxl")
+    return folder
+
+
+@pytest.fixture
+def faces() -> CountingFaces:
+    return CountingFaces()
+
+
+@pytest.fixture
+def studio(models: Path, faces: CountingFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.setattr(studio_module, "open_faces", lambda model, settings: faces)
+    settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
+    return Studio(settings, tmp_path / "characters")
+
+
+def photo(value: int) -> Plane:
+    return Plane(Layout.RGB8, Extent(40, 40), bytes([value, 80, 90]) * 1600)
+
+
+def job(**more: object) -> PictureJob:
+    return PictureJob("a person", sampling=Sampling(seed=5), preview_every=1, **more)
+
+
+def anna(studio: Studio, *photos: Plane) -> None:
+    studio.run(MakeCharacter("Anna", photos or (photo(10),)), Watch(), None)
+
+
+def test_the_picture_is_the_engines_own_byte_for_byte(studio: Studio, models: Path) -> None:
+    asked = job(subjects=(Subject(Photos((photo(10),))),), count=2)
+    outcome = studio.run(asked, Watch(), None)
+    direct = Engine(Model.open(models / "tiny-sdxl"), FakeFaces()).run(asked)
+    assert [made.seed for made in outcome.pictures] == [5, 6]
+    for made, picture in zip(outcome.pictures, direct, strict=True):
+        assert bytes(made.picture.data) == picture.pixels.tobytes()
+        assert made.similarities == pytest.approx(picture.similarities)
+    encode_outcome(outcome)
+
+
+def test_progress_and_previews_are_told(studio: Studio) -> None:
+    watch = Watch()
+    studio.run(job(count=2), watch, None)
+    assert watch.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert all(shown.layout is Layout.RGB8 for shown in watch.shown)
+    assert watch.shown
+
+
+def test_a_cancelled_job_stops_at_the_next_step(studio: Studio) -> None:
+    watch = Watch(stop_at=1)
+    with pytest.raises(Cancelled):
+        studio.run(job(count=4), watch, None)
+    assert len(watch.steps) == 1
+
+
+def test_the_second_picture_of_a_photo_does_not_analyse_it_again(studio: Studio, faces: CountingFaces) -> None:
+    for seed in (1, 2):
+        studio.run(replace(job(subjects=(Subject(Photos((photo(10),))),)), sampling=Sampling(seed=seed)), Watch(), None)
+    assert faces.identified == 1
+    studio.run(job(subjects=(Subject(Photos((photo(11),))),)), Watch(), None)
+    assert faces.identified == 2
+
+
+def test_a_character_is_drawn_as_its_photos_are_and_without_analysing_them(studio: Studio, faces: CountingFaces) -> None:
+    by_photos = studio.run(job(subjects=(Subject(Photos((photo(10), photo(12)))),)), Watch(), None)
+    anna(studio, photo(10), photo(12))
+    before = faces.identified
+    by_name = studio.run(job(subjects=(Subject(Character("Anna")),)), Watch(), None)
+    assert bytes(by_name.pictures[0].picture.data) == bytes(by_photos.pictures[0].picture.data)
+    assert faces.identified == before
+
+
+def test_a_made_character_tells_scores_likeness_of_its_photos_and_a_thumbnail(studio: Studio, tmp_path: Path) -> None:
+    card = studio.run(MakeCharacter("Anna", (photo(10), photo(200))), Watch(), None).card
+    assert card.scores == pytest.approx((0.9, 0.9))
+    assert len(card.alike) == 2
+    assert all(0 < alike < 1 for alike in card.alike)
+    assert card.thumbnail.extent == Extent(96, 96)
+    assert tuple(images.to_rgb(card.thumbnail)[48, 48]) == (10, 80, 90)
+    assert [kept.name for kept in CharacterStore(tmp_path / "characters").cards()] == ["Anna"]
+
+
+def test_making_the_same_again_is_fine_and_another_under_its_name_is_not(studio: Studio) -> None:
+    anna(studio)
+    anna(studio)
+    with pytest.raises(NameTaken):
+        anna(studio, photo(99))
+    studio.run(MakeCharacter("Anna", (photo(99),), replace=True), Watch(), None)
+
+
+def test_a_photo_without_a_face_makes_nobody(studio: Studio, tmp_path: Path) -> None:
+    with pytest.raises(NoFace):
+        studio.run(MakeCharacter("Nobody", (Plane(Layout.RGB8, Extent(8, 8), bytes(192)),)), Watch(), None)
+    assert CharacterStore(tmp_path / "characters").cards() == []
+
+
+def test_faces_are_told_with_their_likeness_to_a_character(studio: Studio) -> None:
+    anna(studio)
+    own = studio.run(AnalyseFaces(photo(10), "Anna"), Watch(), None).faces
+    other = studio.run(AnalyseFaces(photo(200), "Anna"), Watch(), None).faces
+    assert own[0].similarity == pytest.approx(1.0, abs=1e-5)
+    assert other[0].similarity < 0.5
+    assert studio.run(AnalyseFaces(photo(10)), Watch(), None).faces[0].similarity is None
+    with pytest.raises(UnknownModel):
+        studio.run(AnalyseFaces(photo(10), "Ben"), Watch(), None)
+
+
+def test_a_blend_lies_between_and_has_the_norm_of_its_parts(studio: Studio) -> None:
+    anna(studio)
+    studio.run(MakeCharacter("Ben", (photo(200),)), Watch(), None)
+    studio.run(BlendCharacters("Child", (Share("Anna", 1.0), Share("Ben", 1.0))), Watch(), None)
+    people = {name: studio._identity(name).embedding for name in ("Anna", "Ben", "Child")}
+
+    def cosine(one: str, other: str) -> float:
+        return float(people[one] @ people[other] / np.linalg.norm(people[one]) / np.linalg.norm(people[other]))
+
+    assert cosine("Child", "Anna") == pytest.approx(cosine("Child", "Ben"), abs=1e-4)
+    assert cosine("Child", "Anna") > cosine("Anna", "Ben") + 0.3
+    assert np.linalg.norm(people["Child"]) == pytest.approx((np.linalg.norm(people["Anna"]) + np.linalg.norm(people["Ben"])) / 2, rel=1e-4)
+
+
+def test_a_blend_with_weight_zero_for_one_is_the_other(studio: Studio) -> None:
+    anna(studio)
+    studio.run(MakeCharacter("Ben", (photo(200),)), Watch(), None)
+    studio.run(BlendCharacters("Twin", (Share("Anna", 1.0), Share("Ben", 0.0))), Watch(), None)
+    assert studio._identity("Twin").embedding == pytest.approx(studio._identity("Anna").embedding, rel=1e-4)
+    with pytest.raises(InvalidRequest):
+        studio.run(BlendCharacters("Nobody", (Share("Anna", 0.0),)), Watch(), None)
+
+
+def test_the_lowest_rung_draws_too_and_leaves_the_model_as_it_was(studio: Studio) -> None:
+    usual = studio.run(job(), Watch(), None)
+    vae = studio._desk(None).engine.parts.base["vae"]
+    last = studio.ladder()[-1]
+    with last.way():
+        assert vae.use_tiling
+        assert studio.run(job(), Watch(), last.name).rung == last.name
+    assert not vae.use_tiling
+    assert bytes(studio.run(job(), Watch(), None).pictures[0].picture.data) == bytes(usual.pictures[0].picture.data)
+
+
+def test_models_are_told_with_what_they_can_do(studio: Studio) -> None:
+    first = studio.models()[0]
+    assert (first.id, first.extent, first.subjects, first.steps) == ("tiny-sdxl", SIXTEEN, True, 2)
+    assert {kind.value for kind in first.guides} >= {"depth", "skeleton"}
+    assert len(first.adapters) == 4
+
+
+def test_an_unknown_model_is_said(studio: Studio) -> None:
+    with pytest.raises(UnknownModel):
+        studio.run(job(model="../../etc/passwd"), Watch(), None)
+
+
+def test_the_heartbeat_tells_what_is_loaded(studio: Studio) -> None:
+    assert studio.beat().loaded == ()
+    studio.run(job(), Watch(), None)
+    assert studio.beat().loaded == ("tiny-sdxl",)
