@@ -1,0 +1,141 @@
+"""Likeness from Python, against a whole backend with scripted workers in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from running_backend import start_process
+from scripted_worker import pixels
+
+from backend.batch import from_csv, run_batch
+from backend.launch import connect
+from backend.scripting import Preview, Progress, Results, Studio, portrait_job
+from protocol.errors import InvalidRequest, NoFace, NotRunning
+from protocol.geometry import Extent
+from protocol.jobs import Character
+from protocol.results import WorkerStage
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    state = tmp_path_factory.mktemp("scripts") / "state"
+    process = start_process(state)
+    deadline = time.monotonic() + 120
+    while not (state / "connection.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with Studio(state, start=False) as made:
+        yield made
+    process.kill()
+    process.wait()
+
+
+def seen(seed: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
+    width, height = size
+    return np.frombuffer(pixels(seed, Extent(width, height)).data, np.uint8).reshape(height, width, 3)
+
+
+def test_without_a_backend_and_without_leave_to_start_one_it_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotRunning, match="likeness serve"):
+        Studio(tmp_path / "nowhere", start=False)
+
+
+def test_a_portrait_is_a_pillow_picture_with_its_seed(studio: Studio) -> None:
+    results = studio.portrait(Character("captain"), "steps=2", count=3, seed=4, size=(8, 8))
+    assert [picture.seed for picture in results] == [4, 5, 6]
+    for picture in results:
+        assert np.array_equal(np.asarray(picture.image), seen(picture.seed))
+
+
+def test_saving_numbers_the_files_and_keeps_the_prompt_in_them(studio: Studio, tmp_path: Path) -> None:
+    saved = studio.picture("steps=1", count=2, size=(8, 8)).save(tmp_path / "captain.png")
+    assert [path.name for path in saved] == ["captain.png", "captain-2.png"]
+    with Image.open(saved[1]) as again:
+        assert np.array_equal(np.asarray(again), seen(1))
+        assert "steps=1" in str(again.info)
+
+
+def test_streaming_tells_progress_and_previews_and_ends_with_the_results(studio: Studio) -> None:
+    news = list(studio.stream(portrait_job(None, "steps=5 step_s=0.01", size=(8, 8))))
+    assert isinstance(news[-1], Results)
+    assert [one.step for one in news if isinstance(one, Progress) and one.step] == [1, 2, 3, 4, 5]
+    assert all(one.image.size == (4, 4) for one in news if isinstance(one, Preview))
+    assert any(isinstance(one, Preview) for one in news)
+
+
+def test_leaving_a_stream_early_cancels_the_job(studio: Studio) -> None:
+    for one in studio.stream(portrait_job(None, "steps=2000 step_s=0.02", size=(8, 8))):
+        if isinstance(one, Progress) and one.step:
+            break
+    assert len(studio.picture("steps=1", size=(8, 8))) == 1
+
+
+def test_asyncio_gives_the_same(studio: Studio) -> None:
+    async def both() -> tuple[Results, list[object]]:
+        results = await studio.arun(portrait_job(None, "steps=1", seed=3, size=(8, 8)))
+        return results, [news async for news in studio.astream(portrait_job(None, "steps=2", size=(8, 8)))]
+
+    results, news = asyncio.run(both())
+    assert np.array_equal(np.asarray(results[0].image), seen(3))
+    assert isinstance(news[-1], Results)
+
+
+def test_an_error_of_the_job_is_raised_as_what_it_is(studio: Studio) -> None:
+    with pytest.raises(NoFace, match="Photo 1"):
+        studio.picture("face_at=0")
+    with pytest.raises(InvalidRequest, match=r"job\.count"):
+        studio.picture("x", count=99)
+
+
+def test_the_backend_tells_of_itself(studio: Studio) -> None:
+    assert studio.models()[0].id == "scripted"
+    assert studio.status().devices[0].stage in (WorkerStage.READY, WorkerStage.WORKING)
+    assert studio.characters() == []
+    with pytest.raises(InvalidRequest, match="Give its photos"):
+        studio.character("nobody")
+
+
+def test_jupyter_shows_the_pictures(studio: Studio) -> None:
+    results = studio.picture("steps=1", count=5, size=(8, 8))
+    assert results._repr_png_().startswith(b"\x89PNG")
+    assert results.sheet().size == (32, 16)
+    assert results[0]._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_batch_makes_what_is_missing_and_only_that(studio: Studio, tmp_path: Path) -> None:
+    table = tmp_path / "shots.csv"
+    table.write_text("name,prompt,seed,count\none,steps=1,1,1\ntwo,steps=1,2,2\n", encoding="utf-8")
+    out = tmp_path / "out"
+    assert [path.name for path in run_batch(studio, from_csv(table), out, bar=False)] == ["one.png", "two.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["one.png", "two-2.png", "two.png"]
+    (out / "one.png").unlink()
+    assert [path.name for path in run_batch(studio, from_csv(table), out, bar=False)] == ["one.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name\nx\n", "needs the columns"),
+        ("name,prompt,colour\nx,y,z\n", "no others"),
+        ("name,prompt\n../x,y\n", "line 2"),
+        ("name,prompt\n,y\n", "line 2"),
+        ("name,prompt,seed\nx,y,many\n", "whole numbers"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidRequest, match=words):
+        from_csv(tmp_path / "t.csv")
+
+
+def test_a_connection_is_made_to_a_backend_that_runs_and_no_second_is_started(studio: Studio) -> None:
+    other = connect(studio._client._folder, start=True)
+    assert other.link.value == "connected"
+    other.close()
