@@ -1,0 +1,71 @@
+"""`likeness serve`, `likeness status`: the command in processes of its own, with a worker that draws nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.cli.status import describe
+from protocol.results import DeviceStatus, Status, WorkerStage
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+class Command:
+    """`likeness` with a state folder of its own."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "backend", *words, "--state", str(self.state)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+
+
+@pytest.fixture(scope="module")
+def likeness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    made = Command(tmp_path_factory.mktemp("serve") / "state")
+    yield made
+    made("status", "--stop")
+
+
+def test_it_starts_once_tells_of_itself_and_ends(likeness: Command) -> None:
+    absent = likeness("status")
+    assert absent.returncode == 2
+    assert "not running" in absent.stderr
+    started = likeness("serve", "--detach", "--pipeline", "nothing")
+    assert started.returncode == 0, started.stderr
+    again = likeness("serve", "--pipeline", "nothing")
+    assert (again.returncode, "already" in again.stdout) == (0, True)
+    stopped = likeness("status", "--stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert "Backend" in stopped.stdout
+    assert "nothing is drawn" in stopped.stdout or "starting" in stopped.stdout
+
+
+def test_a_status_is_told_in_words() -> None:
+    devices = (
+        DeviceStatus("cuda:0", WorkerStage.WORKING, "a card", 12 * 10**9, 3 * 10**9, ("sketch",), "a" * 32),
+        DeviceStatus("cuda:1", WorkerStage.UNAVAILABLE, sentence="It ended five times. Run `likeness doctor`."),
+    )
+    lines = describe(Status("0.2", 7, 120.0, devices, 3, 1, 2, 5_000_000, 10**10))
+    assert lines == [
+        "Backend 0.2, process 7, up for 2 min",
+        "  cuda:0: working, a card, 3.0 of 12.0 GB free, loaded: sketch",
+        "  cuda:1: unavailable",
+        "    It ended five times. Run `likeness doctor`.",
+        "  3 queued, 1 running, 2 kept (5 MB)",
+    ]
+
+
+def test_the_server_never_imports_torch_or_pixels() -> None:
+    code = (
+        "import sys; import backend.service, backend.cli.serve, backend.cli.status, backend.launch;"
+        "print([name for name in ('torch', 'numpy', 'PIL', 'diffusers', 'insightface') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert done.stdout.strip() == "[]", done.stderr
