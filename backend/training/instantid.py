@@ -30,6 +30,7 @@ from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
 from .typed import seed_torch, tensor
 from .untyped import Untyped, diffusers, projections
+from .warmup import warm_up
 
 TOKENS = 16
 SHEET_TEXTS: tuple[str, ...] = (
@@ -93,6 +94,10 @@ class InstantIdTask:
         net = new_identitynet(base)
         loop.use_fast_attention(net)
         self.trained = Trained(new_resampler(base.width), attach(base.parts.unet, TOKENS), net).to(self.device)
+
+    def begin_from(self, folder: Path) -> None:
+        """Take IdentityNet's weights from a folder that was trained on the same base."""
+        self.trained.identitynet.load_state_dict(diffusers.ControlNetModel.from_pretrained(folder).state_dict())
 
     def reference(self, row: int, rng: np.random.Generator) -> Floats:
         """A face embedding (512,) for picture `row`: its own, another picture's, or the mean of all others."""
@@ -183,6 +188,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recogniser", type=Path, help="folder of the built-in recogniser's training, to print the likeness with every sheet"
     )
+    parser.add_argument("--identitynet", type=Path, metavar="FOLDER", help="begin with this IdentityNet instead of the base's encoder")
+    parser.add_argument(
+        "--warm-up", type=float, default=0.0, metavar="MINUTES", help="first teach the adapter the words of the drawn persons' descriptions"
+    )
     loop.add_budget(parser, minutes=35, peak=6e-4, batch=16)
 
 
@@ -202,5 +211,10 @@ def run(args: argparse.Namespace) -> None:
             f"{args.base} is a model of SD 1.5; InstantID exists for SDXL only. Give an SDXL model, or train an IP-Adapter on this one."
         )
     task = InstantIdTask(people, base, embeddings, batch=args.batch, recogniser=args.recogniser, offset=0.05 if drawn else 0.0)
+    if args.identitynet is not None:
+        task.begin_from(args.identitynet)
+    if args.warm_up and drawn and not (args.out / loop.CHECKPOINT).exists():
+        explained = warm_up(task.trained.projection, people, base, embeddings, TOKENS, args.warm_up)
+        print(f"the adapter's tokens explain {explained:.0%} of what words say of persons kept back", flush=True)
     sitting = loop.train(task, loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'instantid.safetensors'} and {args.out / 'identitynet'}")
