@@ -29,7 +29,7 @@ SIZES = ((24.0, 38.0), (56.0, 78.0), (108.0, 150.0))
 REACH = 1.45
 """An anchor learns faces up to this factor smaller or larger than its own."""
 TRAINING_SIDES = (128, 160, 192, 256, 320)
-TRAINING_SHARES = (0.2, 0.2, 0.2, 0.2, 0.2)
+TRAINING_SHARES = (0.3, 0.2, 0.2, 0.2, 0.1)
 
 
 def _unit(before: int, after: int, stride: int = 1, kernel: int = 3, padding: int = 1) -> nn.Sequential:
@@ -154,7 +154,7 @@ def loss_of(detector: Detector, canvases: list[Canvas]) -> Tensor:
     if face.any():
         scale = size[face][:, None]
         loss = loss + (1 - _distance_iou(boxes[face], box[face])).mean() + 2 * ((boxes[face] - box[face]).abs() / scale).mean()
-        loss = loss + 20 * functional.smooth_l1_loss(offsets[face] / scale, points[face] / scale, beta=0.02)
+        loss = loss + 12 * functional.smooth_l1_loss(offsets[face] / scale, points[face] / scale, beta=0.02)
     return loss
 
 
