@@ -5,7 +5,7 @@ import importlib
 
 from protocol.errors import LikenessError
 
-PARTS = ("data", "vae", "base", "instantid", "ip_adapter", "style", "recogniser", "detector", "clip", "judge", "samples")
+PARTS = ("data", "vae", "base", "instantid", "ip_adapter", "style", "recogniser", "detector", "clip", "judge", "samples", "assemble")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -36,7 +36,7 @@ _STYLE = """
 name = "ink"
 file = "loras/ink.safetensors"
 """
-_BASE = ("unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
+_BASE = ("model_index.json", "unet", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "scheduler")
 _OPTIONAL = {
     "instantid": ("identitynet", "instantid.safetensors"),
     "export": ("faces", "image_encoder", "feature_extractor", "judge"),

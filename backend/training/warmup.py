@@ -43,6 +43,8 @@ def warm_up(projection: nn.Module, people: People, base: Base, embeddings: NDArr
     first = np.flatnonzero(np.r_[True, persons[1:] != persons[:-1]])
     wanted = states_of(base, [said[i] for i in first], tokens)
     of_person = np.repeat(np.arange(len(first)), np.diff(np.r_[first, len(persons)]))
+    with torch.no_grad():  # the last normalisation's scale: text states are far from unit variance, and a scale is slow to learn
+        projection.get_submodule("norm_out").load_state_dict({"weight": wanted.std((0, 1)), "bias": wanted.mean((0, 1))})
     held = len(first) // 20
     spread = (wanted - wanted.mean(0)).square().mean()
     rows = np.flatnonzero(of_person < len(first) - held)
