@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +18,8 @@ class Bar:
         from tqdm import tqdm
 
         layout = "{desc:24.24} {percentage:3.0f} %|{bar}| {n:.0f}/{total:.0f} [{elapsed}<{remaining}]"
-        self._bar: Any = tqdm(total=jobs, desc=title, dynamic_ncols=True, bar_format=layout)
+        pause = 0.2 if sys.stderr.isatty() else 10.0  # a log is not filled with bars
+        self._bar: Any = tqdm(total=jobs, desc=title, dynamic_ncols=True, bar_format=layout, mininterval=pause, miniters=0)
         self._base = 0.0
 
     def next_job(self, pictures: int = 1) -> None:
@@ -41,8 +43,7 @@ class Bar:
         self._bar.write(text)
 
     def _show(self, value: float) -> None:
-        self._bar.n = min(value, self._bar.total)
-        self._bar.refresh()
+        self._bar.update(min(value, self._bar.total) - self._bar.n)
 
     def __enter__(self) -> Self:
         return self

@@ -39,14 +39,14 @@ SHOWN = 8
 """Persons on the picture sheet."""
 
 
-def at_least(claim: str, measure: str, value: float, target: float, *, text: str = "", why: str = "") -> Row:
-    """A figure that must not be below a target."""
-    return Row(claim, measure, text or f"{value:.3f}", f"≥ {target:.3f}{why}", value >= target, value)
+def at_least(claim: str, measure: str, value: float, target: float, *, text: str = "", goal: str = "") -> Row:
+    """A figure that must not be below a target; `text` and `goal` say them in another way than as a plain number."""
+    return Row(claim, measure, text or f"{value:.3f}", f"≥ {goal or format(target, 'g')}", value >= target, value)
 
 
-def at_most(claim: str, measure: str, value: float, target: float, *, text: str = "", why: str = "") -> Row:
+def at_most(claim: str, measure: str, value: float, target: float, *, text: str = "", goal: str = "") -> Row:
     """A figure that must not be above a target."""
-    return Row(claim, measure, text or f"{value:.3f}", f"≤ {target:.3f}{why}", value <= target, value)
+    return Row(claim, measure, text or f"{value:.3f}", f"≤ {goal or format(target, 'g')}", value <= target, value)
 
 
 def plain(claim: str, measure: str, value: float, *, text: str = "") -> Row:
