@@ -28,6 +28,8 @@ from .supervisor import Death, End, Look, Progress, Report, Supervisor
 KEEP_ACKNOWLEDGED_JOBS = 1000
 """Rows are small, but ten thousand of them a day are not needed."""
 _PRUNE_S = 60.0
+_ROOM = 256
+"""So many more jobs, and it is time to look for old ones before the minute is over."""
 Tell = Callable[[str, Reply], None]
 """Sends something to a client, if it is there."""
 
@@ -55,6 +57,7 @@ class Dispatcher:
         self._served: dict[str, int] = {}
         self._unsaved: list[End] = []
         self._retry_at = self._prune_at = 0.0
+        self._crowded = 0
         for kept in spool.load():
             self._jobs[kept.entry.job_id] = self._revived(kept)
         self._last_order = max((job.entry.order for job in self._jobs.values()), default=0)
@@ -143,7 +146,7 @@ class Dispatcher:
         self._give(now)
         try:
             self._spool.note_flushed()
-            if now >= self._prune_at:
+            if now >= self._prune_at or len(self._jobs) > self._crowded:
                 self._prune_at = now + _PRUNE_S
                 self._prune()
         except ServiceError as error:
@@ -272,16 +275,17 @@ class Dispatcher:
     def _prune(self) -> None:
         """Forget acknowledged jobs: those of yesterday, and the oldest when they are too many or too large."""
         taken = sorted((job for job in self._jobs.values() if job.acknowledged is not None), key=lambda job: -(job.acknowledged or 0.0))
-        now, total, gone = self._wall(), 0, list[str]()
+        now, total, gone = self._wall(), 0, list[Entry]()
         for number, job in enumerate(taken):
             total += job.output_bytes
             old = now - (job.acknowledged or 0.0) > KEEP_ACKNOWLEDGED_S
             if old or total > KEEP_ACKNOWLEDGED_BYTES or number >= KEEP_ACKNOWLEDGED_JOBS:
-                gone.append(job.entry.job_id)
+                gone.append(job.entry)
         if gone:
             self._spool.forget(gone)
-            for job_id in gone:
-                del self._jobs[job_id]
+            for entry in gone:
+                del self._jobs[entry.job_id]
+        self._crowded = len(self._jobs) + _ROOM
 
 
 def sentence_of(error: LikenessError) -> str:

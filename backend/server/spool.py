@@ -177,13 +177,14 @@ class Spool:
         with _as_errors(self.folder, 0):
             self._base.execute("UPDATE jobs SET acknowledged=? WHERE job_id=? AND acknowledged IS NULL", (now, job_id))
 
-    def forget(self, job_ids: Sequence[str]) -> None:
+    def forget(self, entries: Sequence[Entry]) -> None:
         """Delete jobs and all that is theirs."""
         with _as_errors(self.folder, 0):
-            self._base.executemany("DELETE FROM jobs WHERE job_id=?", [(job_id,) for job_id in job_ids])
-        for job_id in job_ids:
-            for path in self._planes.glob(f"{job_id}.*"):
-                path.unlink(missing_ok=True)
+            self._base.executemany("DELETE FROM jobs WHERE job_id=?", [(entry.job_id,) for entry in entries])
+        for entry in entries:
+            self.input_path(entry.job_id).unlink(missing_ok=True)
+            for attempt in range(1, entry.attempt + 1):
+                self._result_path(entry.job_id, attempt).unlink(missing_ok=True)
 
     def note_flushed(self) -> None:
         """Note which jobs are through to the disk by now; the planes of those that are over are deleted."""

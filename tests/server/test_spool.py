@@ -92,7 +92,7 @@ def test_forgetting_leaves_no_file(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     running = run(spool, add(spool, 1))
     finish(spool, running)
-    spool.forget([running.job_id])
+    spool.forget([running])
     assert list((tmp_path / "spool" / "planes").iterdir()) == []
     assert spool.load() == []
 
@@ -294,8 +294,9 @@ def test_ten_jobs_a_hundred_times_leave_the_base_small(tmp_path: Path) -> None:
     for hundred in range(4):
         for number in range(100):
             job = add(spool, hundred * 100 + number)
-            finish(spool, run(spool, job))
-            spool.forget([job.job_id])
+            running = run(spool, job)
+            finish(spool, running)
+            spool.forget([running])
         sizes.append((tmp_path / "spool" / "spool.sqlite").stat().st_size)
     assert sizes[-1] <= max(sizes[1], 200_000)
     assert isinstance(spool._base, sqlite3.Connection)
