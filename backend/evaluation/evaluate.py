@@ -42,7 +42,7 @@ def evaluate(bench: Workbench, styled: Workbench | None, sizes: Sizes, bar: Bar,
     (out / "table.md").write_text(markdown(rows) + f"\n{verdict(rows)}\n", encoding="utf-8")
     (out / "evaluation.json").write_text(as_json(rows, about), encoding="utf-8")
     strips = [strip for finding in findings for strip in finding.strips]
-    subtitle = f"{sizes.people} persons never trained on; numbers are cosines to the reference photo. {verdict(rows)}"
+    subtitle = f"{sizes.people} persons never trained on; numbers are cosines to the reference photo. {verdict(rows).split('.')[0]}."
     save_png(out / "sheet.png", contact_sheet(f"likeness evaluate: {bench.model.name}", subtitle, strips, height=128))
     return rows
 

@@ -132,7 +132,7 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
     rows.append(
         at_least(claim, f"InstantID in {style}, share of the same person drawn so", mean(scores["InstantID"]).value / max(same, 1e-6), 0.75)
     )
-    rows.append(at_least(claim, f"pictures with the lines of {style}", kept, 0.9, text=f"{kept:.0%}"))
+    rows.append(at_least(claim, f"pictures with the lines of {style}", kept, 0.9, text=f"{kept:.0%}", goal="90%"))
     strips = zip(*cells[:SHOWN], strict=True)
     headings = ("Photos", f"The second base ({style}), text only", f"The second base ({style}) with InstantID, untouched")
     return Finding(tuple(rows), tuple(Strip(heading, tuple(row)) for heading, row in zip(headings, strips, strict=True)))
