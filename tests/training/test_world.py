@@ -11,7 +11,8 @@ from backend.training.drawing import Drawing, draw
 
 def plain_shot(**changes: object) -> world.Shot:
     view = world.shot(np.random.default_rng(5))
-    still = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "scale": 0.28, "x": 0.5, "y": 0.5, "hat": "none", "glasses": "none", "expression": "neutral"}
+    still = {"yaw": 0.0, "pitch": 0.0, "roll": 0.0, "scale": 0.28, "x": 0.5, "y": 0.5}
+    still |= {"hat": "none", "glasses": "none", "expression": "neutral"}
     return replace(view, **{**still, "background": "blue", **changes})
 
 
