@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 
 from protocol.errors import InvalidRequest
 
 from ..pipelines.preview import fit_matrix
 from .people import People
 from .sheets import from_bytes
+from .untyped import Untyped, diffusers
 
 _CARD = """id = "sketch"
 name = "Sketch, the built-in model"
@@ -57,7 +57,7 @@ def assemble(runs: Path, data: Path, out: Path) -> int:
     for part in _BASE:
         _replace(runs / "base" / "model" / part, out / part)
     decoder = runs / "decoder" / "vae"
-    vae = AutoencoderKL.from_pretrained(decoder if decoder.is_dir() else runs / "base" / "model" / "vae")
+    vae: Untyped = diffusers.AutoencoderKL.from_pretrained(decoder if decoder.is_dir() else runs / "base" / "model" / "vae")
     vae.half().save_pretrained(out / "vae")
     for run, parts in _OPTIONAL.items():
         for part in parts:
@@ -84,7 +84,7 @@ def _replace(source: Path, target: Path) -> None:
 
 
 @torch.no_grad()
-def _write_preview(vae: AutoencoderKL, people: People, path: Path) -> None:
+def _write_preview(vae: Untyped, people: People, path: Path) -> None:
     """The matrix that turns scaled latents into small pictures, fitted on 64 of the data set's."""
     pictures = people.pictures[:: max(1, len(people.pictures) // 64)][:64]
     latents = vae.encode(from_bytes(pictures)).latent_dist.mean * vae.config.scaling_factor

@@ -59,13 +59,13 @@ def warm_up(projection: nn.Module, people: People, base: Base, embeddings: NDArr
             made = projection(tensor(embeddings[batch])[:, None])
         loss = functional.mse_loss(made.float(), wanted[of_person[batch]]) / spread
         adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        adam.step()  # pyright: ignore[reportUnknownMemberType]
     kept = np.flatnonzero(of_person >= len(first) - held)
     return _explained(projection, tensor(embeddings[kept]), wanted[of_person[kept]])
 
 
 @torch.no_grad()
 def _explained(projection: nn.Module, embeddings: Tensor, wanted: Tensor) -> float:
-    made = torch.cat([projection(part[:, None]) for part in embeddings.split(_BATCH)])
+    made = torch.cat([projection(part[:, None]) for part in torch.split(embeddings, _BATCH)])
     return 1 - float((made - wanted).square().mean() / (wanted - wanted.mean(0)).square().mean())
