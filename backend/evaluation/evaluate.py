@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def evaluate(bench: Workbench, styled: Workbench | None, sizes: Sizes, bar: Bar,
 
 def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge) -> list[Finding]:
     """The seven claims, in their order."""
-    sitters = [sitter(index, bench.side) for index in range(max(sizes.people, sizes.posed))]
+    sitters = [sitter(index, bench.side) for index in range(max(astuple(sizes)))]
     painted = portraits.paint_portraits(bench, sitters[: sizes.people])
     findings = [
         portraits.identity(painted),
