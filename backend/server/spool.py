@@ -81,6 +81,7 @@ class Spool:
             self._base = sqlite3.connect(folder / "spool.sqlite", isolation_level=None, timeout=2.0)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=NORMAL")
+            self._base.execute("PRAGMA cache_size=-512")  # KiB; rows are looked up by their key, and the server stays small
             self._base.executescript(_SCHEMA)
             self._recover(boot or boot_name())
         self._flusher = Flusher(folder / "spool.sqlite-wal")
