@@ -1,0 +1,80 @@
+"""The model that comes with the source: whole, small, and good for what the README says, without a GPU, a network or a download."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import backend
+from backend.config import load_settings
+from backend.evaluation.people import sitter
+from backend.images import open_mask, open_picture, to_plane
+from backend.training.judge import Judge
+from backend.workbench import Workbench, open_workbench
+from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
+
+SKETCH = Path(backend.__file__).parent / "sketch"
+LIMIT = 60 * 2**20
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
+    elsewhere = tmp_path_factory.mktemp("no-other-models")
+    return open_workbench(load_settings({"models": str(elsewhere), "device": "cpu"}, {}))
+
+
+def ada() -> Subject:
+    return Subject(Photos((to_plane(open_picture(SKETCH / "samples" / "ada.png")),)))
+
+
+def test_it_fits_into_the_repository() -> None:
+    assert sum(path.stat().st_size for path in SKETCH.rglob("*") if path.is_file()) <= LIMIT
+
+
+def test_it_holds_no_pickle() -> None:
+    assert not [path for ending in ("bin", "pt", "pth", "ckpt", "pkl") for path in SKETCH.rglob(f"*.{ending}")]
+
+
+def test_it_is_found_as_the_default_with_everything_beside_the_base(bench: Workbench) -> None:
+    assert bench.model.id == "sketch"
+    assert bench.model.instant_id
+    assert bench.model.adapters
+    assert bench.model.faces is not None
+    assert bench.model.styles
+
+
+def test_its_recogniser_tells_persons_never_trained_on_from_each_other(bench: Workbench) -> None:
+    faces = bench.need_faces()
+    shown = [sitter(index, 128) for index in range(8)]
+    known = [faces.identify([person.reference.picture]).embedding for person in shown]
+    seen = [faces.identify([person.again.picture]).embedding for person in shown]
+    unit = [np.stack(rows) / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (seen, known)]
+    right = (unit[0] @ unit[1].T).argmax(1) == np.arange(8)
+    assert right.sum() >= 7
+
+
+def test_what_the_prompt_says_is_in_the_picture(bench: Workbench) -> None:
+    judge = Judge.load(SKETCH / "judge")
+    prompt = "portrait of a smiling person, red sweater, sunglasses, at the sea"
+    pictures = bench.engine.run(PictureJob(prompt=prompt, sampling=Sampling(seed=1), count=6))
+    said = [judge.judge(picture.pixels) for picture in pictures]
+    assert sum(one["glasses"] == "sunglasses" for one in said) >= 4
+    assert sum(one["background"] == "sea" for one in said) >= 4
+
+
+def test_a_person_changes_the_picture_and_the_likeness_is_reported(bench: Workbench) -> None:
+    prompt = "portrait of a neutral person, blue sweater, grey background"
+    alone = bench.engine.run(PictureJob(prompt=prompt, sampling=Sampling(seed=3)))[0]
+    with_ada = bench.engine.run(PictureJob(prompt=prompt, subjects=(ada(),), sampling=Sampling(seed=3)))[0]
+    assert not np.array_equal(alone.pixels, with_ada.pixels)
+    assert len(with_ada.similarities) == 1
+
+
+def test_painting_into_the_scene_changes_not_one_pixel_outside_the_mask(bench: Workbench) -> None:
+    scene, mask = open_picture(SKETCH / "samples" / "scene.png"), open_mask(SKETCH / "samples" / "scene-mask.png")
+    canvas = Canvas(to_plane(scene), to_plane(mask))
+    job = PictureJob(prompt="portrait of a smiling person", canvas=canvas, subjects=(ada(),), sampling=Sampling(seed=2))
+    made = bench.engine.run(job)[0]
+    changed = (made.pixels != scene).any(2)
+    assert changed.any()
+    assert not changed[mask == 0].any()
