@@ -33,6 +33,11 @@ def mean(values: Iterable[float]) -> Mean:
     return Mean(float(numbers.mean()), error, int(numbers.size))
 
 
+def gain(one: Sequence[float], other: Sequence[float]) -> Mean:
+    """How far the first numbers lie above the second, pair by pair: its error says whether that is more than chance."""
+    return mean(a - b for a, b in zip(one, other, strict=True))
+
+
 def nearest(embeddings: Sequence[Floats | None], gallery: Sequence[Floats]) -> float:
     """Share of embeddings (512,) whose nearest of the gallery, by cosine, is the one in the same place. None never is."""
     if not embeddings:

@@ -16,7 +16,7 @@ from ..faces import Identity, cosine
 from ..training.world import attributes, caption
 from .bench import Bench, Shown, checked, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
-from .measures import Mean, keypoint_error, mean, nearest
+from .measures import Mean, gain, keypoint_error, mean, nearest
 from .people import Sitter, stranger_in
 
 Judge = Callable[[NDArray[np.uint8]], dict[str, str]]
@@ -55,7 +55,8 @@ def _portraits(bench: Bench, sitter: Sitter) -> Portraits:
 def identity(portraits: Sequence[Portraits]) -> Finding:
     """Claim 1."""
     claim = "1 identity"
-    scores = {way: mean(p.painted[way].likeness(p.identity) for p in portraits) for way in WAYS}
+    likeness = {way: [p.painted[way].likeness(p.identity) for p in portraits] for way in WAYS}
+    scores = {way: mean(values) for way, values in likeness.items()}
     same = mean(p.again.likeness(p.identity) for p in portraits)
     others = [
         cosine(checked(p.again.face, "a drawing").embedding, q.identity.embedding)
@@ -63,12 +64,20 @@ def identity(portraits: Sequence[Portraits]) -> Finding:
     ]
     strangers = mean(others)
     found = nearest([p.painted["InstantID"].embedding for p in portraits], [p.identity.embedding for p in portraits])
-    text, adapter, instant = (scores[way].value for way in WAYS)
+    text, _, instant = (scores[way].value for way in WAYS)
     rows = [
         plain(claim, f"cosine to the reference, {name}", score.value, text=str(score)) for name, score in _named(scores, same, strangers)
     ]
-    rows.append(at_least(claim, "InstantID above IP-Adapter by", instant - adapter, 0.0))
-    rows.append(at_least(claim, "IP-Adapter above text only by", adapter - text, 0.0))
+    rows.append(
+        at_least(
+            claim, "InstantID above IP-Adapter by", (better := gain(likeness[WAYS[2]], likeness[WAYS[1]])).value, 0.0, text=str(better)
+        )
+    )
+    rows.append(
+        at_least(
+            claim, "IP-Adapter above text only by", (better := gain(likeness[WAYS[1]], likeness[WAYS[0]])).value, 0.0, text=str(better)
+        )
+    )
     rows.append(at_least(claim, "InstantID, share of two drawings of the same person", instant / max(same.value, 1e-6), 0.75))
     rows.append(at_most(claim, "text only, distance from two strangers", abs(text - strangers.value), NEAR_STRANGERS))
     rows.append(

@@ -19,7 +19,7 @@ from ..training.drawing import draw
 from ..training.world import caption
 from .bench import Bench, Shown, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
-from .measures import line_share, mean, nearer
+from .measures import gain, line_share, mean, nearer
 from .people import PHOTOS, Sitter, stranger_in
 from .table import Row
 
@@ -47,7 +47,7 @@ def several_photos(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     rows = (
         plain(claim, "cosine to the person, from one photo", mean(one).value, text=str(mean(one))),
         plain(claim, f"cosine to the person, from {PHOTOS}", mean(five).value, text=str(mean(five))),
-        at_least(claim, f"{PHOTOS} photos better than one by", mean(five).value - mean(one).value, 0.0),
+        at_least(claim, f"{PHOTOS} photos better than one by", gain(five, one).value, 0.0, text=str(gain(five, one))),
     )
     return Finding(rows, tuple(Strip("Several photos, some with the face partly hidden", cells) for cells in strips))
 
@@ -127,8 +127,8 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
         for way, values in scores.items()
     ]
     rows.append(plain(claim, f"cosine to the reference, the same person drawn in {style}", same, text=str(mean(inked))))
-    gain = mean(scores["IP-Adapter"]).value - mean(scores["text only"]).value
-    rows.append(at_least(claim, f"IP-Adapter above text only in {style} by", gain, 0.0))
+    better = gain(scores["IP-Adapter"], scores["text only"])
+    rows.append(at_least(claim, f"IP-Adapter above text only in {style} by", better.value, 0.0, text=str(better)))
     rows.append(
         at_least(claim, f"InstantID in {style}, share of the same person drawn so", mean(scores["InstantID"]).value / max(same, 1e-6), 0.75)
     )
