@@ -92,7 +92,7 @@ def open_faces(model: Model, settings: Settings) -> FaceAnalyser | None:
 
     if model.faces is None:
         return None
-    return FaceAnalyser(model.faces, det_sizes=model.det_sizes or DET_SIZES, hint=_hint(settings) if model.drawn else "")
+    return FaceAnalyser(model.faces, det_sizes=model.det_sizes or DET_SIZES, hint=_hint(settings) if model.drawn else "", drawn=model.drawn)
 
 
 def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:

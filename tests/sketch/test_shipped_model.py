@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.data
 
 import backend
 from backend.config import load_settings
 from backend.evaluation.people import sitter
+from backend.faces import smoothness
 from backend.images import open_mask, open_picture, to_plane
 from backend.training.judge import Judge
 from backend.workbench import Workbench, open_workbench
+from protocol.errors import FaceError
 from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
 
 SKETCH = Path(backend.__file__).parent / "sketch"
@@ -51,6 +54,13 @@ def test_its_recogniser_tells_persons_never_trained_on_from_each_other(bench: Wo
     unit = [np.stack(rows) / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (seen, known)]
     right = (unit[0] @ unit[1].T).argmax(1) == np.arange(8)
     assert right.sum() >= 7
+
+
+def test_a_photograph_gets_an_honest_sentence_and_a_drawing_does_not(bench: Workbench) -> None:
+    photograph = np.asarray(skimage.data.astronaut())
+    with pytest.raises(FaceError, match=r"looks like a photograph.*drawn people only.*Real models"):
+        bench.need_faces().identify([photograph])
+    assert all(smoothness(sitter(index, 128).reference.picture) > 0.6 for index in range(8))
 
 
 def test_what_the_prompt_says_is_in_the_picture(bench: Workbench) -> None:
