@@ -29,6 +29,8 @@ class Settings:
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`: where the pictures are computed."""
     dtype: str = "auto"
     """`auto`, `float32`, `float16`, `bfloat16`."""
+    alone: str = "no"
+    """`yes`: painting commands compute in their own process instead of at the backend."""
 
 
 def load_settings(flags: Mapping[str, str], environ: Mapping[str, str], file: Path | None = None) -> Settings:

@@ -18,7 +18,7 @@ from .contact import Cell, Row, contact_sheet
 from .images import open_mask, open_picture, save_png
 from .progress import Bar
 from .recipe import File, Recipe, base_recipe, somebody
-from .workbench import BUILT_IN, Workbench
+from .workbench import BUILT_IN, Bench
 
 Pixels = NDArray[np.uint8]
 Points = tuple[tuple[float, float], ...]
@@ -52,7 +52,7 @@ SCENE_PROMPT = "portrait of a smiling person, green jacket, blue background"
 class Demo:
     """Paints one picture after the other into `out`, and remembers what came of it."""
 
-    bench: Workbench
+    bench: Bench
     out: Path
     bar: Bar
     entries: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
@@ -60,7 +60,7 @@ class Demo:
     def paint(self, recipe: Recipe, name: str, kind: str, person: str) -> tuple[Pixels, float | None]:
         """One picture, saved as `name`.png with its recipe; it and its likeness."""
         begin = time.perf_counter()
-        picture = self.bench.engine.run(recipe.job(self.bench, self.out), self.bar)[0]
+        picture = self.bench.paint(recipe.job(self.bench, self.out), self.bar)
         save_png(self.out / f"{name}.png", picture.pixels, recipe.metadata())
         self.bar.next_job()
         likeness = picture.similarities[0] if picture.similarities else None
@@ -83,7 +83,7 @@ def pictures_in_all(people: int) -> int:
     return len(PROMPTS) * people + len(EDITS) + len(TURNS) + 1
 
 
-def samples(bench: Workbench) -> tuple[Path, dict[str, Path]]:
+def samples(bench: Bench) -> tuple[Path, dict[str, Path]]:
     """The folder of the sample pictures, and the faces in it by name; a model without samples gets the built-in ones."""
     folders = [bench.model.folder / "samples", BUILT_IN / "samples"]
     for folder in folders:
@@ -93,7 +93,7 @@ def samples(bench: Workbench) -> tuple[Path, dict[str, Path]]:
     raise ModelError(f"There are no sample faces in {folders[0]}. Install the model again.")
 
 
-def run_demo(bench: Workbench, out: Path, title: str = "Likeness") -> Path:
+def run_demo(bench: Bench, out: Path, title: str = "Likeness") -> Path:
     """Paint everything into the folder `out`; the contact sheet's file."""
     begin = time.perf_counter()
     folder, faces = samples(bench)
@@ -127,8 +127,7 @@ def _edits(demo: Demo, name: str, path: Path) -> Row:
 
 
 def _poses(demo: Demo, name: str, path: Path) -> Row:
-    faces = demo.bench.need_faces()
-    identity = faces.identify([open_picture(path)])
+    identity = demo.bench.identify([open_picture(path)])
     cells: list[Cell] = []
     for number, (label, (yaw, pitch, roll)) in enumerate(TURNS.items(), 1):
         points = fitted(turned(identity.keypoints, yaw, pitch, roll), identity.extent, demo.bench.model.extent)

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from protocol.errors import BadPicture, FaceError, FaceTooSmall, InvalidRequest, ModelError, NoFace, NoSuchFace
-from protocol.geometry import Extent
+from protocol.geometry import Extent, Point
+from protocol.jobs import Embedding
 
 from .keypoints import aligned_crop, draw_keypoints, fit_keypoints
 
@@ -79,6 +80,21 @@ class Identity:
     embeddings: Floats
     keypoints: Floats
     extent: Extent
+
+
+def identity_of(given: Embedding) -> Identity:
+    """The person that the wire's numbers mean; InvalidRequest when they are none."""
+    numbers = np.frombuffer(bytes.fromhex(given.numbers), dtype="<f4").astype(np.float32)
+    if not np.isfinite(numbers).all() or not numbers.any():
+        raise InvalidRequest("The face embedding holds no usable numbers. Read it anew from a photo.")
+    keypoints = np.array([(point.x, point.y) for point in given.keypoints], dtype=np.float32)
+    return Identity(numbers, numbers[None], keypoints, given.extent)
+
+
+def embedding_of(identity: Identity) -> Embedding:
+    """A person for the wire: the mean embedding, exactly."""
+    points = tuple(Point(float(x), float(y)) for x, y in identity.keypoints)
+    return Embedding(np.asarray(identity.embedding, dtype="<f4").tobytes().hex(), points, identity.extent)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

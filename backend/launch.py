@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,19 +21,20 @@ START_S = 60.0
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-def start_detached(state: Path, options: Sequence[str] = ()) -> None:
+def start_detached(state: Path, options: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
     """Start `likeness serve` in a session of its own. It writes its connection file when it can be reached."""
     make_private_folder(state)
     make_private_folder(state / "logs")
     note_starting(state)
     command = [sys.executable, "-m", "backend", "serve", "--state", str(state), *options]
-    path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    own = os.environ if environ is None else environ
+    path = os.pathsep.join([str(_ROOT), *filter(None, [own.get("PYTHONPATH")])])
     with (state / "logs" / "serve.log").open("ab") as log:
         flags = 0x00000008 | 0x00000200 if sys.platform == "win32" else 0  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
         subprocess.Popen(
             command,
             cwd=state,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**own, "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -50,24 +51,32 @@ def release() -> str:
         return "source folder"
 
 
-def connect(state: Path, *, start: bool, client_id: str | None = None, program: str = "script", options: Sequence[str] = ()) -> Client:
+def connect(
+    state: Path,
+    *,
+    start: bool,
+    client_id: str | None = None,
+    program: str = "script",
+    options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+) -> Client:
     """A connected client. With `start`, a backend is started when none runs; else `NotRunning`, `VersionMismatch` or `NotOurKey`."""
     client = Client(state, client_id or uuid.uuid4().hex, program=program)
     try:
-        _wait_until_connected(client, state, start, options)
+        _wait_until_connected(client, state, (lambda: start_detached(state, options, environ)) if start else None)
     except BaseException:
         client.close()
         raise
     return client
 
 
-def _wait_until_connected(client: Client, state: Path, start: bool, options: Sequence[str]) -> None:
+def _wait_until_connected(client: Client, state: Path, start: Callable[[], None] | None) -> None:
     deadline, started = time.monotonic() + START_S, False
     while client.link is not Link.CONNECTED:
         client.poll()
         match client.link:
-            case Link.NOT_RUNNING | Link.LOST if start and not started:
-                start_detached(state, options)
+            case Link.NOT_RUNNING | Link.LOST if start is not None and not started:
+                start()
                 started = True
             case Link.NOT_RUNNING if not started:
                 raise NotRunning(client.sentence)

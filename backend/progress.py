@@ -4,11 +4,31 @@ from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class Watch(Protocol):
+    """Who hears of the steps of a job and of what is worth a line."""
+
+    def step(self, done: int, total: int) -> None:
+        """`done` of `total` sampling steps."""
+        ...
+
+    def preview(self, pixels: NDArray[np.uint8], step: int) -> None:
+        """What the picture seems to become."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Whether to stop now."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        ...
 
 
 class Bar:

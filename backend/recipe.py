@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from .faces import Identity
-    from .workbench import Workbench
+    from .workbench import Bench
 
 FORMAT = 1
 ADAPTER, IDENTITY_NET = 0.8, 0.8
@@ -137,14 +137,14 @@ class Recipe:
                 f"{name} was made by another version of Likeness, or its settings were changed; it cannot be made again."
             ) from error
 
-    def job(self, bench: Workbench, beside: Path) -> PictureJob:
-        """The job, for a PNG in the folder `beside`. Its people are made known to the workbench."""
+    def job(self, bench: Bench, beside: Path) -> PictureJob:
+        """The job, for a PNG in the folder `beside`. Its people are made known to the bench."""
         return PictureJob(
             prompt=self.prompt,
             negative=self.negative,
             extent=Extent(self.width, self.height),
             canvas=self._canvas(beside),
-            subjects=tuple(Subject(bench.add(one.identity()), adapter=one.adapter, identity_net=one.identity_net) for one in self.people),
+            subjects=tuple(Subject(bench.person(one.identity()), adapter=one.adapter, identity_net=one.identity_net) for one in self.people),
             image_prompts=tuple(_lent(one, beside) for one in self.image_prompts),
             guides=(Guide(GuideKind.KEYPOINTS, keypoints=tuple(Point(x, y) for x, y in self.keypoints)),) if self.keypoints else (),
             sampling=Sampling(self.steps, self.guidance_scale, self.scheduler, self.seed),
@@ -160,7 +160,7 @@ class Recipe:
         return Canvas(to_plane(open_picture(self.canvas.found(beside))), mask, self.strength)
 
 
-def base_recipe(bench: Workbench, prompt: str, negative: str | None, seed: int, extent: Extent, **parts: object) -> Recipe:
+def base_recipe(bench: Bench, prompt: str, negative: str | None, seed: int, extent: Extent, **parts: object) -> Recipe:
     """A recipe with the model's own defaults written out; `parts` are further fields of `Recipe`."""
     defaults = bench.model.defaults
     return Recipe(
@@ -177,12 +177,12 @@ def base_recipe(bench: Workbench, prompt: str, negative: str | None, seed: int, 
     )
 
 
-def somebody(bench: Workbench, photos: Sequence[Path]) -> Somebody:
+def somebody(bench: Bench, photos: Sequence[Path]) -> Somebody:
     """The person on the photos, at the published strengths."""
     from .images import open_picture
 
     pictures = [open_picture(path) for path in photos]
-    return Somebody.of(bench.need_faces().identify(pictures), ADAPTER, IDENTITY_NET)
+    return Somebody.of(bench.identify(pictures), ADAPTER, IDENTITY_NET)
 
 
 def _lent(lent: Lent, beside: Path) -> ImagePrompt:

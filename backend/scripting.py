@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -119,11 +119,21 @@ def portrait_job(who: str | Character | None, prompt: str, **options: Unpack[Opt
 
 
 class Studio:
-    """A connection to the backend. `start=False` raises `NotRunning` instead of starting one; `options` are those of `likeness serve`."""
+    """A connection to the backend. `start=False` raises `NotRunning` instead of starting one.
 
-    def __init__(self, state: Path | str | None = None, *, start: bool = True, options: Sequence[str] = ()) -> None:
+    `options` are those of `likeness serve`, `environ` the environment of a backend that is started (default: this process's).
+    """
+
+    def __init__(
+        self,
+        state: Path | str | None = None,
+        *,
+        start: bool = True,
+        options: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         folder = Path(state).expanduser().absolute() if state is not None else state_folder(os.environ)
-        self._client = connect(folder, start=start, program="script", options=options)
+        self._client = connect(folder, start=start, program="script", options=options, environ=environ)
         self._events: list[Event] = []
 
     # Pictures --------------------------------------------------------------------------------------------------------------------------
@@ -194,14 +204,14 @@ class Studio:
     ) -> Character:
         """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice."""
         if photos is not None:
-            self._outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
+            self.outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
         elif not any(card.name == name for card in self.characters()):
             raise InvalidRequest(f"There is no character called {name!r} yet. Give its photos.")
         return Character(name)
 
     def blend(self, name: str, shares: dict[str, float], *, overwrite: bool = False) -> Character:
         """A person between others: `{"anna": 0.5, "ben": 0.5}`."""
-        self._outcome(BlendCharacters(name, tuple(Share(who, weight) for who, weight in shares.items()), overwrite))
+        self.outcome(BlendCharacters(name, tuple(Share(who, weight) for who, weight in shares.items()), overwrite))
         return Character(name)
 
     def characters(self) -> list[CharacterCard]:
@@ -225,7 +235,7 @@ class Studio:
 
     def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
         """The faces of a picture, largest first, and how alike each is to `character`."""
-        outcome = self._outcome(AnalyseFaces(picture_plane(picture), character))
+        outcome = self.outcome(AnalyseFaces(picture_plane(picture), character))
         return outcome.faces if isinstance(outcome, Faces) else ()
 
     # The backend -----------------------------------------------------------------------------------------------------------------------
@@ -236,6 +246,10 @@ class Studio:
     def status(self) -> Status:
         """What the backend is and does."""
         return self._answer(self._client.ask_status(), StatusReport).status
+
+    def shut_down(self) -> None:
+        """End the backend; accepted jobs go on at its next start."""
+        self._answer(self._client.shutdown(), Done)
 
     def close(self) -> None:
         """Leave; the backend goes on."""
@@ -292,15 +306,21 @@ class Studio:
                 pass
         return None
 
-    def _outcome(self, job: Job) -> Outcome:
-        """Do a job that makes no pictures."""
+    def outcome(self, job: Job) -> Outcome:
+        """Do any job and wait for what comes of it, as the protocol has it; leaving early (Ctrl-C) cancels it."""
         job_id = self._submit(job, Priority.INTERACTIVE)
-        while True:
-            for event in self._take(job_id):
-                outcome = self._settled(job_id, event)
-                if outcome is not None:
-                    return outcome
-            self._client.wait(_TURN_S)
+        try:
+            while True:
+                for event in self._take(job_id):
+                    outcome = self._settled(job_id, event)
+                    if outcome is not None:
+                        return outcome
+                self._client.wait(_TURN_S)
+        except KeyboardInterrupt:
+            self._client.cancel(job_id)
+            self._client.acknowledge(job_id)
+            self._turn()
+            raise
 
     def _answer(self, number: int, kind: type[_Reply]) -> _Reply:
         """The reply to a question; raises what the backend refuses it with."""

@@ -1,11 +1,12 @@
-"""One model with its faces and its engine, opened for a command."""
+"""One model with its faces and its engine, opened for a command: in this process, or behind a backend (`remote`)."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from protocol.errors import InvalidRequest, ModelError, UnknownModel
 from protocol.jobs import Character
@@ -13,14 +14,60 @@ from protocol.jobs import Character
 from .config import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
+
+    from protocol.jobs import Embedding, PictureJob
 
     from .faces import FaceAnalyser, Identity
     from .models.bundle import Model
     from .pipelines.engine import Engine
+    from .progress import Watch
+
+    Pixels = NDArray[np.uint8]
 
 BUILT_IN = Path(__file__).resolve().parent / "sketch"
 """The folder of the built-in model, id "sketch"."""
+
+
+class Made(Protocol):
+    """One picture that was made."""
+
+    @property
+    def pixels(self) -> Pixels:
+        """(H, W, 3)."""
+        ...
+
+    @property
+    def similarities(self) -> tuple[float | None, ...]:
+        """One cosine per subject, None where no face was found."""
+        ...
+
+
+class Bench(Protocol):
+    """What a painting command works at."""
+
+    @property
+    def model(self) -> Model:
+        """The folder of the model that is used."""
+        ...
+
+    def person(self, identity: Identity) -> Character | Embedding:
+        """How jobs call this person."""
+        ...
+
+    def identify(self, photos: Sequence[Pixels]) -> Identity:
+        """Who the photos show; an error of the tree when that cannot be said."""
+        ...
+
+    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
+        """The five keypoints (5, 2) of a picture's largest face, or None without a face."""
+        ...
+
+    def paint(self, job: PictureJob, bar: Watch) -> Made:
+        """Do a job of one picture."""
+        ...
 
 
 @dataclass(slots=True)
@@ -37,6 +84,23 @@ class Workbench:
         name = f"person {len(self.people) + 1}"
         self.people[name] = identity
         return Character(name)
+
+    def person(self, identity: Identity) -> Character:
+        """As `add`."""
+        return self.add(identity)
+
+    def identify(self, photos: Sequence[Pixels]) -> Identity:
+        """Who the photos show."""
+        return self.need_faces().identify(photos)
+
+    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
+        """The five keypoints of the largest face."""
+        found = self.need_faces().analyse(picture)
+        return found[0].keypoints if found else None
+
+    def paint(self, job: PictureJob, bar: Watch) -> Made:
+        """Do a job of one picture in this process."""
+        return self.engine.run(job, bar)[0]
 
     def need_faces(self) -> FaceAnalyser:
         """The face analyser; ModelError for a model without."""

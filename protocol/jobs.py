@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, TypeAlias
 
 from .geometry import Extent, Point
-from .limits import COUNT, PHOTOS, SUBJECTS, Between, Fraction, Items, Name, Prompt, Seed, Weight
+from .limits import COUNT, EMBEDDING_DIGITS, PHOTOS, SUBJECTS, Between, Fraction, Hex, Items, Name, Prompt, Seed, Weight
 from .planes import Plane
 
 FaceIndex = Annotated[int, Between(0, 127)]
@@ -58,6 +58,18 @@ class Character:
 
 
 @dataclass(frozen=True, slots=True)
+class Embedding:
+    """A person given by what the recogniser reads of them: 512 raw numbers, not normalised, as little-endian float32 in hexadecimal.
+
+    `keypoints` is where the face was in a photo of `extent`; it goes to the same place of the picture when nothing else says where.
+    """
+
+    numbers: Annotated[str, Hex(EMBEDDING_DIGITS)]
+    keypoints: Annotated[tuple[Point, ...], Items(5, least=5)]
+    extent: Extent
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """One person in the picture (InstantID): who, how strongly, where.
 
@@ -65,7 +77,7 @@ class Subject:
     its own window. `region` (A8, the size of the picture) keeps the person to a part of the picture.
     """
 
-    who: Photos | Character
+    who: Photos | Character | Embedding
     adapter: Weight = 0.8
     identity_net: Weight = 0.8
     adapter_window: Window = Window()
@@ -152,6 +164,15 @@ class AnalyseFaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Embed:
+    """Read who one or more photos show, without saving anybody; for a recipe that is to make the same picture once more."""
+
+    photos: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
+    face: FaceIndex | None = None
+    model: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MakeCharacter:
     """Save a person under a name, from one or more photos. `face` chooses one face by index (largest first) in photos that show several.
 
@@ -183,7 +204,7 @@ class BlendCharacters:
     model: Name | None = None
 
 
-Job: TypeAlias = PictureJob | AnalyseFaces | MakeCharacter | BlendCharacters
+Job: TypeAlias = PictureJob | AnalyseFaces | Embed | MakeCharacter | BlendCharacters
 """Everything that is queued and needs a worker."""
 
 
@@ -192,7 +213,7 @@ def planes_of(job: Job) -> tuple[Plane, ...]:
     match job:
         case AnalyseFaces():
             return (job.picture,)
-        case MakeCharacter():
+        case Embed() | MakeCharacter():
             return job.photos
         case BlendCharacters():
             return ()

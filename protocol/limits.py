@@ -63,6 +63,8 @@ COORDINATE = 1_000_000
 SUBJECTS = 8
 PHOTOS = 16
 """Photos of one person: more do not change the mean embedding by an amount that can be seen."""
+EMBEDDING_DIGITS = 512 * 8
+"""A face embedding is 512 float32; eight subjects given by theirs fill half a header."""
 FACES = 128
 """Faces reported in one picture; their text fits the header."""
 COUNT = 32

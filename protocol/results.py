@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Annotated, TypeAlias
 
 from .geometry import Box, Extent, Point
-from .jobs import GuideKind
+from .jobs import Embedding, GuideKind
 from .limits import (
     COUNT,
     DEVICES,
@@ -89,7 +89,14 @@ class MadeCharacter:
     card: CharacterCard
 
 
-Outcome: TypeAlias = Pictures | Faces | MadeCharacter
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The outcome of `Embed`."""
+
+    who: Embedding
+
+
+Outcome: TypeAlias = Pictures | Faces | Embedded | MadeCharacter
 
 
 @dataclass(frozen=True, slots=True)

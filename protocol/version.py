@@ -16,7 +16,7 @@ class Version(NamedTuple):
     minor: int
 
 
-VERSION = Version(1, 0)
+VERSION = Version(1, 1)
 PREAMBLE = MAGIC + bytes(VERSION)
 
 

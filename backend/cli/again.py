@@ -10,7 +10,7 @@ from ..config import Settings
 from ..progress import Bar
 from ..recipe import Recipe
 from .arguments import png_file
-from .work import check_folder
+from .work import bench_for, check_folder
 
 DIFFERENT = "Another picture than {}. The bytes are the same on one machine with one version of everything; something of that has changed."
 
@@ -24,14 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, settings: Settings) -> int:
     """Make it again; 1 if it became another one."""
     from ..images import png_bytes, read_metadata, save_png
-    from ..workbench import open_workbench
 
     recipe = Recipe.read(read_metadata(options.picture), str(options.picture))
     out = options.out or options.picture.with_name(f"{options.picture.stem}-again.png")
     check_folder(out)
-    bench = open_workbench(settings, recipe.model)
-    with Bar("again", 1) as bar:
-        picture = bench.engine.run(recipe.job(bench, options.picture.parent), bar)[0].pixels
+    with bench_for(settings, recipe.model) as bench, Bar("again", 1) as bar:
+        picture = bench.paint(recipe.job(bench, options.picture.parent), bar).pixels
         bar.next_job()
     save_png(out, picture, recipe.metadata())
     if png_bytes(picture, recipe.metadata()) != options.picture.read_bytes():

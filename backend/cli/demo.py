@@ -9,6 +9,7 @@ from pathlib import Path
 from protocol.errors import InvalidRequest
 
 from ..config import Settings
+from .work import bench_for
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -19,13 +20,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, settings: Settings) -> int:
     """Paint the demo and say where it is."""
     from ..demo import run_demo
-    from ..workbench import open_workbench
 
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequest(f"The folder {options.out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
-    sheet = run_demo(open_workbench(settings), options.out)
+    with bench_for(settings) as bench:
+        sheet = run_demo(bench, options.out)
     about = json.loads((options.out / "demo.json").read_text(encoding="utf-8"))
     likeness = "no face could be recognised" if about["mean_similarity"] is None else f"mean likeness {about['mean_similarity']:.2f}"
     print(f"{len(about['pictures'])} pictures in {about['seconds']:.0f} s, {likeness}. The contact sheet: {sheet}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
 from pathlib import Path
 
-from protocol.errors import InvalidRequest
+from protocol.errors import InvalidRequest, ModelError
 
 from ..config import Settings
+from .work import bench_for
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,17 +27,21 @@ def run(options: Namespace, settings: Settings) -> int:
     from ..evaluation.findings import FULL, QUICK
     from ..evaluation.table import markdown, verdict
     from ..progress import Bar
-    from ..workbench import open_workbench
+    from ..workbench import find_model, open_faces
 
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequest(f"The folder {options.out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
     sizes = QUICK if options.quick else FULL
-    bench = open_workbench(settings)
-    styled = open_workbench(settings, f"{bench.model.id}:{bench.model.styles[0].name}") if bench.model.styles else None
-    with Bar("evaluate", sizes.pictures) as bar:
-        rows = evaluate(bench, styled, sizes, bar, options.out)
+    model = find_model(settings, settings.model)
+    faces = open_faces(model, settings)
+    if faces is None:
+        raise ModelError(f"The model {model.id!r} has no face models, so no likeness can be measured. Choose another model.")
+    with ExitStack() as open_:
+        bench = open_.enter_context(bench_for(settings))
+        styled = open_.enter_context(bench_for(settings, f"{model.id}:{model.styles[0].name}")) if model.styles else None
+        rows = evaluate(bench, styled, faces, sizes, open_.enter_context(Bar("evaluate", sizes.pictures)), options.out)
     print(markdown(rows))
     print(f"{verdict(rows)} Table, figures and pictures: {options.out}")
     return 0

@@ -12,7 +12,7 @@ from protocol.geometry import Extent
 from ..config import Settings
 from ..recipe import File, base_recipe, somebody
 from .arguments import png_file, prompt, seed
-from .work import check_folder, paint
+from .work import bench_for, check_folder, paint
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,7 +32,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace, settings: Settings) -> int:
     """Make the picture."""
     from ..images import open_mask, open_picture
-    from ..workbench import open_workbench
 
     check_folder(options.out)
     height, width = open_picture(options.image).shape[:2]
@@ -45,17 +44,17 @@ def run(options: Namespace, settings: Settings) -> int:
         raise InvalidRequest(
             f"The mask {options.mask} is black everywhere, so there is nothing to paint. Make white what is to be painted."
         )
-    bench = open_workbench(settings)
-    beside = options.out.parent
-    recipe = base_recipe(
-        bench,
-        options.prompt,
-        options.negative,
-        secrets.randbelow(2**31) if options.seed is None else options.seed,
-        Extent(width, height),
-        people=(somebody(bench, options.face),) if options.face else (),
-        canvas=File.of(options.image, beside),
-        mask=File.of(options.mask, beside),
-    )
-    paint(bench, [(recipe, options.out)], "inpaint")
+    with bench_for(settings) as bench:
+        beside = options.out.parent
+        recipe = base_recipe(
+            bench,
+            options.prompt,
+            options.negative,
+            secrets.randbelow(2**31) if options.seed is None else options.seed,
+            Extent(width, height),
+            people=(somebody(bench, options.face),) if options.face else (),
+            canvas=File.of(options.image, beside),
+            mask=File.of(options.mask, beside),
+        )
+        paint(bench, [(recipe, options.out)], "inpaint")
     return 0

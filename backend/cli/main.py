@@ -35,7 +35,7 @@ COMMANDS = {
 }
 READS_FACES = ("demo", "portrait", "inpaint", "again", "evaluate", "serve")
 EPILOG = """settings come from these places, the later ones win: the defaults, config.toml, the environment (LIKENESS_MODELS, LIKENESS_LOGS,
-LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE), the flags.
+LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE, LIKENESS_ALONE), the flags.
 
   likeness demo --out out
   likeness portrait --face anna.png --prompt "portrait of a smiling person, red cap, at the sea" --count 4 -o anna-at-sea.png
@@ -79,6 +79,7 @@ def build_parser(words: Sequence[str]) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"likeness {_version()}")
     parser.add_argument("--config", type=Path, metavar="FILE", help="read settings from this TOML file")
+    parser.add_argument("--alone", action="store_const", const="yes", help="compute in this process, without a backend")
     parser.add_argument("--device", help="auto (default), cpu, cuda, cuda:1, mps")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, summary in COMMANDS.items():
@@ -90,7 +91,7 @@ def build_parser(words: Sequence[str]) -> Parser:
 
 
 def _settings(options: Namespace) -> Settings:
-    names = ("device", "model")
+    names = ("device", "model", "alone")
     flags = {name: str(value) for name in names if (value := getattr(options, name, None)) is not None}
     return load_settings(flags, os.environ, options.config)
 

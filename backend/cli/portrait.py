@@ -14,10 +14,10 @@ from protocol.geometry import Extent
 from ..config import Settings
 from ..recipe import File, Lent, Recipe, base_recipe, somebody
 from .arguments import MAX_SEED, WeightedFile, count, png_file, prompt, seed, weighted_file
-from .work import check_folder, numbered, paint
+from .work import bench_for, check_folder, numbered, paint
 
 if TYPE_CHECKING:
-    from ..workbench import Workbench
+    from ..workbench import Bench
 
 IMAGE_PROMPT = 0.6
 """Weight of a picture beside a text, between IP-Adapter's advice (0.5) and its demos."""
@@ -44,20 +44,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, settings: Settings) -> int:
     """Make the pictures."""
-    from ..workbench import open_workbench
-
     check_folder(options.out)
     first = secrets.randbelow(2**31) if options.seed is None else options.seed
     if first + options.count - 1 > MAX_SEED:
         raise InvalidRequest(f"With {options.count} pictures the seeds would go past {MAX_SEED}. Choose a smaller one.")
-    bench = open_workbench(settings)
-    recipe = portrait_recipe(bench, options, first)
-    names = numbered(options.out, options.count)
-    paint(bench, [(replace(recipe, seed=first + index), name) for index, name in enumerate(names)], "portrait")
+    with bench_for(settings) as bench:
+        recipe = portrait_recipe(bench, options, first)
+        names = numbered(options.out, options.count)
+        paint(bench, [(replace(recipe, seed=first + index), name) for index, name in enumerate(names)], "portrait")
     return 0
 
 
-def portrait_recipe(bench: Workbench, options: Namespace, first: int) -> Recipe:
+def portrait_recipe(bench: Bench, options: Namespace, first: int) -> Recipe:
     """What is asked for, with the files read and the faces recognised."""
     beside = options.out.parent
     extent = bench.model.extent
@@ -73,19 +71,19 @@ def portrait_recipe(bench: Workbench, options: Namespace, first: int) -> Recipe:
     )
 
 
-def _pose(bench: Workbench, path: Path, extent: Extent) -> tuple[tuple[float, float], ...]:
+def _pose(bench: Bench, path: Path, extent: Extent) -> tuple[tuple[float, float], ...]:
     """The five keypoints of the largest face of a picture, moved into a picture of `extent`, never stretched."""
     from ..faces import fit_keypoints
     from ..images import open_picture
 
     picture = open_picture(path)
-    found = bench.need_faces().analyse(picture)
-    if not found:
+    points = bench.face_points(picture)
+    if points is None:
         raise NoFace(
             f"No face was found in {path}, so no pose can be taken from it. Choose a picture that shows a face, or leave --pose out."
         )
     height, width = picture.shape[:2]
-    return tuple((float(x), float(y)) for x, y in fit_keypoints(found[0].keypoints, Extent(width, height), extent))
+    return tuple((float(x), float(y)) for x, y in fit_keypoints(points, Extent(width, height), extent))
 
 
 def _lent(given: WeightedFile, beside: Path) -> Lent:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,22 @@ from ..progress import Bar
 from ..recipe import Recipe
 
 if TYPE_CHECKING:
-    from ..workbench import Workbench
+    from ..config import Settings
+    from ..workbench import Bench
+
+
+@contextmanager
+def bench_for(settings: Settings, model_id: str | None = None) -> Generator[Bench]:
+    """Where the command's pictures are made: at the backend, or with --alone in this process."""
+    if settings.alone == "yes":
+        from ..workbench import open_workbench
+
+        yield open_workbench(settings, model_id)
+        return
+    from ..remote import remote_bench
+
+    with remote_bench(settings, model_id) as bench:
+        yield bench
 
 
 def check_folder(out: Path) -> None:
@@ -28,7 +44,7 @@ def numbered(out: Path, count: int) -> list[Path]:
     return [out if index == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}") for index in range(1, count + 1)]
 
 
-def paint(bench: Workbench, orders: Sequence[tuple[Recipe, Path]], title: str) -> None:
+def paint(bench: Bench, orders: Sequence[tuple[Recipe, Path]], title: str) -> None:
     """Make every picture and save it with its recipe; says how alike it became.
 
     Each picture is a job of its own: in a batch, rounding would depend on its neighbours, and `likeness again` makes one picture alone.
@@ -37,7 +53,7 @@ def paint(bench: Workbench, orders: Sequence[tuple[Recipe, Path]], title: str) -
 
     with Bar(title, len(orders)) as bar:
         for recipe, out in orders:
-            picture = bench.engine.run(recipe.job(bench, out.parent), bar)[0]
+            picture = bench.paint(recipe.job(bench, out.parent), bar)
             save_png(out, picture.pixels, recipe.metadata())
             bar.next_job()
             bar.say(f"{out}: seed {recipe.seed}{likeness_text(picture.similarities)}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ from protocol.planes import Plane
 
 from ..faces import Face, FaceAnalyser, Identity, best_similarity
 from ..images import to_plane
-from ..pipelines.engine import Engine, Watch
+from ..progress import Watch
+from ..workbench import Made
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -37,10 +40,18 @@ class Shown:
         return None if self.face is None else self.face.embedding
 
 
+class Painter(Protocol):
+    """Who paints: an engine, or a backend that has one."""
+
+    def run(self, job: PictureJob, watch: Watch | None) -> Sequence[Made]:
+        """Do a job."""
+        ...
+
+
 class Bench:
     """One model, its faces, and a watch that hears of every step."""
 
-    def __init__(self, engine: Engine, faces: FaceAnalyser, side: int, watch: Watch | None = None) -> None:
+    def __init__(self, engine: Painter, faces: FaceAnalyser, side: int, watch: Watch | None = None) -> None:
         self.side = side
         self.faces = faces
         self._engine = engine

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from protocol.jobs import PictureJob
+
 from ..contact import contact_sheet
+from ..faces import FaceAnalyser
 from ..images import save_png
-from ..progress import Bar
+from ..progress import Bar, Watch
 from ..training.judge import Judge
-from ..workbench import Workbench
+from ..workbench import Bench as Place
+from ..workbench import Made
 from . import portraits, reach
 from .bench import Bench
 from .findings import Finding, Sizes
@@ -22,13 +26,13 @@ from .people import sitter
 from .table import Row, as_json, markdown, verdict
 
 
-def evaluate(bench: Workbench, styled: Workbench | None, sizes: Sizes, bar: Bar, out: Path) -> list[Row]:
-    """All measures; `styled` is the same model on its second base, None if it has none. The rows of the table."""
+def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Sizes, bar: Bar, out: Path) -> list[Row]:
+    """All measures, with `faces` as the eyes; `styled` is the same model on its second base, None if it has none. The rows of the table."""
     begin = time.perf_counter()
     table = _Counting(bar)
     side = bench.model.extent.width
-    here = Bench(bench.engine, bench.need_faces(), side, table)
-    there = Bench(styled.engine, bench.need_faces(), side, table) if styled else None
+    here = Bench(_At(bench, table), faces, side, table)
+    there = Bench(_At(styled, table), faces, side, table) if styled else None
     findings = measure(
         here, there, bench.model.styles[0].name if bench.model.styles else "", sizes, Judge.load(bench.model.folder / "judge")
     )
@@ -46,6 +50,19 @@ def evaluate(bench: Workbench, styled: Workbench | None, sizes: Sizes, bar: Bar,
     subtitle = f"{sizes.people} persons never trained on; numbers are cosines to the reference photo. {verdict(rows).split('.')[0]}."
     save_png(out / "sheet.png", contact_sheet(f"likeness evaluate: {bench.model.name}", subtitle, strips, height=128))
     return rows
+
+
+class _At:
+    """A place where pictures are painted, as the evaluation asks for them."""
+
+    def __init__(self, place: Place, bar: _Counting) -> None:
+        self._place, self._bar = place, bar
+
+    def run(self, job: PictureJob, watch: Watch | None) -> list[Made]:
+        """Do a job of one picture."""
+        made = self._place.paint(job, self._bar)
+        self._bar.finished()
+        return [made]
 
 
 def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge) -> list[Finding]:
@@ -67,16 +84,22 @@ def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge:
 
 
 class _Counting:
-    """A watch that hands steps to the bar and counts finished pictures by their last step."""
+    """A watch that hands steps to the bar and counts finished pictures."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
 
     def step(self, done: int, total: int) -> None:
-        """A step; after the last one the picture is finished but for decoding."""
+        """A step."""
         self._bar.step(done, total)
-        if done == total:
-            self._bar.next_job()
+
+    def finished(self) -> None:
+        """A picture."""
+        self._bar.next_job()
+
+    def say(self, text: str) -> None:
+        """A line."""
+        self._bar.say(text)
 
     def preview(self, pixels: NDArray[np.uint8], step: int) -> None:
         """Not wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,8 @@ class Parts:
         self.model = model
         self.device = torch.device(device)
         self.dtype = dtype
+        self.prompts: OrderedDict[str, Untyped] = OrderedDict()
+        """What the text encoders said of the last prompts; `backend.pipelines.build` fills it."""
         self._loaded: dict[str, Any] = {}
 
     @property

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from protocol.errors import Cancelled, InvalidRequest, OutOfMemory
 from protocol.geometry import Extent
-from protocol.jobs import Character, GuideKind, ImagePrompt, PictureJob, Subject
+from protocol.jobs import Character, Embedding, GuideKind, ImagePrompt, PictureJob, Subject
 from protocol.planes import Plane
 
 from .. import images
-from ..faces import Identity, draw_keypoints
+from ..faces import Identity, draw_keypoints, identity_of
 from ..keypoints import aligned_crop
 from ..models.bundle import Family, Model
 from ..models.parts import Parts
@@ -166,6 +166,8 @@ class Engine:
             if self._characters is None:
                 raise InvalidRequest(f"There are no saved people here, so {subject.who.name!r} is unknown. Give photos instead.")
             return self._characters(subject.who.name)
+        if isinstance(subject.who, Embedding):
+            return identity_of(subject.who)
         return self._need_faces().identify([images.to_rgb(photo) for photo in subject.who.pictures], subject.who.face)
 
     def _need_faces(self) -> Faces:

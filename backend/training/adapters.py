@@ -17,6 +17,7 @@ from protocol.errors import InvalidRequest
 
 from . import loop
 from .people import People
+from .typed import tensor
 from .untyped import Untyped, processors
 
 Floats = NDArray[np.float32]
@@ -102,3 +103,16 @@ def read_embeddings(path: Path, n: int) -> Floats:
     if len(embeddings) != n:
         raise InvalidRequest(f"{path} has {len(embeddings)} rows, but the data set has {n} pictures. Make it anew from this data set.")
     return embeddings.astype(np.float32)
+
+
+def face_areas(keypoints: Floats, size: int, side: int, more: float) -> Tensor:
+    """How much each place of a latent counts, (n, 1, side, side), 1 on average: `more` times as much around the face as elsewhere.
+
+    The face is the circle around the five keypoints (n, 5, 2, pixels of a picture of `size`), wide enough for hair and chin.
+    """
+    centre = keypoints.mean(1)
+    radius = 2.4 * np.linalg.norm(keypoints - centre[:, None], axis=2).max(1)
+    at = (np.arange(side, dtype=np.float32) + 0.5) * (size / side)
+    distance = np.hypot(at[None, None, :] - centre[:, 0, None, None], at[None, :, None] - centre[:, 1, None, None])
+    area = 1.0 + (more - 1.0) * (distance < radius[:, None, None])
+    return tensor((area / area.mean((1, 2), keepdims=True)).astype(np.float32))[:, None]

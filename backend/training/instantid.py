@@ -19,7 +19,7 @@ from protocol.geometry import Extent
 
 from ..keypoints import draw_keypoints
 from . import loop
-from .adapters import Drops, Floats, Shown, attach, draw_drops, mean_embedding, read_embeddings
+from .adapters import Drops, Floats, Shown, attach, draw_drops, face_areas, mean_embedding, read_embeddings
 from .base import cache_of, load_base
 from .crops import crop
 from .export import official_adapter, write_adapter
@@ -28,11 +28,14 @@ from .people import People
 from .photos import data_of
 from .sampling import Prompting, sample
 from .sheets import to_bytes, write_sheet
+from .taught import teach
 from .typed import seed_torch, tensor
 from .untyped import Untyped, diffusers, projections
 from .warmup import warm_up
 
 TOKENS = 16
+FACE_COUNTS = 2.5
+"""How much more an error in the face counts than one elsewhere: the identity is there, the rest follows the text."""
 SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
     "portrait of a neutral person, blue shirt, glasses, grey background",
@@ -129,7 +132,8 @@ class InstantIdTask:
             batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False,
             down_block_additional_residuals=down, mid_block_additional_residual=middle,
         )[0]  # fmt: skip
-        return batch.error(guess)
+        area = face_areas(self.people.keypoints[rows], self.base.size, batch.noisy.shape[-1], FACE_COUNTS)
+        return batch.error(guess, area.to(self.device))
 
     def _sheet_rows(self, persons: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Reference pictures (persons,) of kept-back persons, and pictures (persons, texts) whose keypoints are followed."""
@@ -137,7 +141,7 @@ class InstantIdTask:
         poses = (begins[:, None] + 37 * (1 + np.arange(len(self.texts)))) % self.shown.train_rows
         return begins, poses
 
-    def sheet(self, path: Path) -> None:
+    def sheet(self, path: Path, *, identitynet: bool = True) -> None:
         """Kept-back persons (left) in new poses under the sheet's texts; prints the mean cosine to the reference."""
         self.trained.eval()
         references, poses = self._sheet_rows(6)
@@ -148,7 +152,7 @@ class InstantIdTask:
             self.texts * len(references),
             self.trained.projection(faces[:, None]),
             self.trained.projection(torch.zeros_like(faces)[:, None]),
-            self.trained.identitynet,
+            self.trained.identitynet if identitynet else None,
             keypoint_pictures(keypoints, self.base.size).to(self.device),
         )
         made = to_bytes(sample(self.base, prompting))
@@ -192,6 +196,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--warm-up", type=float, default=0.0, metavar="MINUTES", help="first teach the adapter the words of the drawn persons' descriptions"
     )
+    parser.add_argument(
+        "--taught", type=float, default=0.0, metavar="MINUTES", help="then let the base's own answers to the descriptions teach the adapter"
+    )
     loop.add_budget(parser, minutes=35, peak=6e-4, batch=16)
 
 
@@ -216,5 +223,7 @@ def run(args: argparse.Namespace) -> None:
     if args.warm_up and drawn and not (args.out / loop.CHECKPOINT).exists():
         explained = warm_up(task.trained.projection, people, base, embeddings, TOKENS, args.warm_up)
         print(f"the adapter's tokens explain {explained:.0%} of what words say of persons kept back", flush=True)
+    if args.taught and drawn and not (args.out / loop.CHECKPOINT).exists():
+        teach(task, args)
     sitting = loop.train(task, loop.settings_from(args))
     print(f"{sitting.step} steps, wrote {args.out / 'instantid.safetensors'} and {args.out / 'identitynet'}")

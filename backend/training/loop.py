@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .budget import Budget, Sitting, optimiser
+from .budget import Budget, Muon, Sitting, optimiser
 from .sheets import write_curve
 from .untyped import Untyped, accelerate, processors
 
@@ -61,6 +61,7 @@ class Settings:
         accumulate: batches a step.
         precision: "bf16", "fp16" (GPU only) or "no".
         clip: largest norm of the gradient.
+        muon: use Muon for kernels and matrices; not with fp16's scaled gradients.
     """
 
     out: Path
@@ -71,6 +72,7 @@ class Settings:
     accumulate: int = 1
     precision: str = "bf16"
     clip: float = 1.0
+    muon: bool = False
 
 
 class Average:
@@ -107,7 +109,14 @@ class Run:
     def __init__(self, task: Task, settings: Settings) -> None:
         self.task, self.settings = task, settings
         self.accelerator = accelerate.Accelerator(mixed_precision=settings.precision)
-        self.adam: Any = self.accelerator.prepare_optimizer(optimiser(task.trained, settings.budget))
+        self.adam: Any = (
+            Muon(task.trained, settings.budget)
+            if settings.muon
+            else self.accelerator.prepare_optimizer(optimiser(task.trained, settings.budget))
+        )
+        if self.accelerator.num_processes > 1:  # what was trained for some minutes before differs from process to process
+            for parameter in task.trained.parameters():
+                accelerate.utils.broadcast(parameter.data)
         self.average = Average(task.trained, settings.average)
         self.sitting = Sitting()
 
@@ -255,6 +264,7 @@ def add_budget(parser: argparse.ArgumentParser, *, minutes: float, peak: float, 
         "--accumulate", type=int, default=1, help="batches a step, for more pictures than memory takes (default: %(default)s)"
     )
     parser.add_argument("--precision", default="bf16", choices=("no", "bf16", "fp16"), help="mixed precision (default: %(default)s)")
+    parser.add_argument("--muon", action="store_true", help="Muon instead of AdamW: fewer steps; not with --precision fp16")
     parser.add_argument("--rate", type=float, default=peak, help="highest learning rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -266,5 +276,5 @@ def settings_from(args: argparse.Namespace, *, average: float = 0.999) -> Settin
     """The shared arguments as settings."""
     return Settings(
         args.out, Budget(args.minutes, args.steps, peak=args.rate), seed=args.seed, average=average, sheet_every=args.sheet_every,
-        accumulate=max(1, args.accumulate), precision=args.precision,
+        accumulate=max(1, args.accumulate), precision=args.precision, muon=args.muon,
     )  # fmt: skip

@@ -161,9 +161,10 @@ class Batch:
     target: Tensor
     weight: Tensor
 
-    def error(self, guess: Tensor) -> Tensor:
-        """Weighted mean squared error, a float32 scalar."""
-        return ((guess.float() - self.target).square().mean((1, 2, 3)) * self.weight).mean()
+    def error(self, guess: Tensor, area: Tensor | None = None) -> Tensor:
+        """Weighted mean squared error, a float32 scalar; `area` (N, 1, h, w) says how much each place counts, 1 on average."""
+        wrong = (guess.float() - self.target).square()
+        return ((wrong if area is None else wrong * area).mean((1, 2, 3)) * self.weight).mean()
 
 
 class Noiser:
@@ -186,7 +187,12 @@ class Noiser:
         half = base.tokens.shape[1] // 2
         variant = 2 * torch.randint(half, (n,), generator=draw) + (torch.rand(n, generator=draw) >= described)
         ids = tensor(base.tokens[rows, variant.numpy()].astype(np.int64))
-        states, pooled = base.parts.encode(torch.where(no_text[:, None], self.empty, ids).to(self.device))
+        return self.noised(rows, torch.where(no_text[:, None], self.empty, ids), draw)
+
+    def noised(self, rows: NDArray[np.int64], ids: Tensor, draw: torch.Generator) -> Batch:
+        """Latents of `rows` at random times, with the texts of token ids (N, 77)."""
+        n, base = len(rows), self.base
+        states, pooled = base.parts.encode(ids.to(self.device))
         clean = tensor(base.latents[rows].astype(np.float32))
         noise = torch.randn(clean.shape, generator=draw) + self.offset * torch.randn(*clean.shape[:2], 1, 1, generator=draw)
         t = torch.randint(base.schedule.config.num_train_timesteps, (n,), generator=draw)

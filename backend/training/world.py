@@ -74,6 +74,10 @@ GLASSES = ("none", "glasses", "sunglasses")
 EXPRESSIONS = ("neutral", "smiling", "laughing", "sad", "surprised")
 CLOTHES = ("shirt", "sweater", "jacket")
 CLOTHES_COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "orange")
+FEATURES = tuple(
+    "jaw pointed square round small big sleepy open drooping slanted close distant brows thin thick low high arched stern nose short long "
+    "mouth lips full chin ears large hairline volume little much cheeks rosy lines deep mole left right".split()
+)
 FILLERS = (
     "a",
     "the",
@@ -236,8 +240,13 @@ def caption(view: Shot) -> str:
     return f"portrait of a {view.expression} person, {', '.join(wears)}, {place}"
 
 
-def describe(who: Person, view: Shot) -> str:
-    """A longer caption that also says what the person looks like (what CLIP's training captions do)."""
+def _third(value: float, low: float, high: float, words: tuple[str, str]) -> list[str]:
+    """The first word below `low`, the second above `high`; nothing is said of the middle, as nobody would."""
+    return [words[0]] if value < low else [words[1]] if value > high else []
+
+
+def looks(who: Person) -> str:
+    """What a careful caption writer would say of the person alone: the most telling words first, then the features one by one."""
     skin = ("very light", "light", "tan", "brown", "dark")[min(4, int(who.skin * 5))]
     face = "narrow" if who.width < 0.73 else "wide" if who.width > 0.8 else "oval"
     parts = [f"{skin} skin", f"{face} face", f"{who.iris} eyes"]
@@ -246,7 +255,32 @@ def describe(who: Person, view: Shot) -> str:
         parts.append({"full": "full beard"}.get(who.beard, who.beard))
     if who.freckles:
         parts.append("freckles")
-    return f"{caption(view)}, {', '.join(parts)}"
+    parts.append(f"{'pointed' if who.jaw < 2.15 else 'square' if who.jaw > 2.6 else 'round'} jaw")
+    features = {
+        "eyes": _third(who.eye_size, 0.92, 1.08, ("small", "big"))
+        + _third(who.eye_open, 0.9, 1.1, ("sleepy", "open"))
+        + _third(who.eye_tilt, -0.35, 0.35, ("drooping", "slanted"))
+        + _third(who.eye_distance, 0.96, 1.06, ("close", "distant")),
+        "brows": _third(who.brow_thickness, 0.9, 1.3, ("thin", "thick"))
+        + _third(who.brow_height, 0.96, 1.09, ("low", "high"))
+        + _third(who.brow_angle, -0.35, 0.35, ("arched", "stern")),
+        "nose": _third(who.nose_length, 0.91, 1.09, ("short", "long")) + _third(who.nose_width, 0.93, 1.17, ("narrow", "wide")),
+        "mouth": _third(who.mouth_width, 0.91, 1.09, ("small", "wide")),
+        "lips": _third(who.lips, 0.9, 1.2, ("thin", "full")),
+        "chin": _third(who.chin, 0.95, 1.03, ("short", "long")),
+        "ears": _third(who.ears, 0.92, 1.08, ("small", "large")),
+        "hairline": _third(who.hairline, 0.55, 0.65, ("low", "high")),
+        "volume": _third(who.volume, 0.92, 1.08, ("little", "much")),
+        "cheeks": _third(who.blush, 0.0, 0.6, ("", "rosy")),
+        "lines": _third(who.age, 0.0, 0.3, ("", "deep")),
+        "mole": {1: ["left"], 2: ["right"], 3: ["low"]}.get(who.mole, []),
+    }
+    return ", ".join([*parts, *(" ".join([*words, noun]) for noun, words in features.items() if words)])
+
+
+def describe(who: Person, view: Shot) -> str:
+    """A longer caption that also says what the person looks like (what CLIP's training captions do)."""
+    return f"{caption(view)}, {looks(who)}"
 
 
 def attributes(view: Shot) -> dict[str, str]:
@@ -263,7 +297,7 @@ def vocabulary() -> list[str]:
     """Every word that occurs in captions and descriptions, sorted; each is one token of the built-in tokenizer."""
     places = [w for s in BACKGROUND_WORDS.values() for w in s.split()]
     styles = [w for s in HAIR_WORDS.values() for w in s.split()]
-    sets = (HAIR, IRIS, COLOURS, BACKGROUNDS, GLASSES, EXPRESSIONS, CLOTHES, BEARDS, FILLERS, places, styles, " ".join(HATS).split())
+    sets = (HAIR, IRIS, COLOURS, BACKGROUNDS, GLASSES, EXPRESSIONS, CLOTHES, BEARDS, FILLERS, FEATURES, places, styles)
     extra = [
         "portrait",
         "person",
@@ -288,4 +322,4 @@ def vocabulary() -> list[str]:
         "ink",
         "style",
     ]
-    return sorted({w for s in sets for w in s} | set(extra))
+    return sorted({w for s in sets for w in s} | set(" ".join(HATS).split()) | set(extra))

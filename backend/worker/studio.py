@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from protocol.errors import ModelError
 from protocol.geometry import Box, Point
-from protocol.jobs import AnalyseFaces, BlendCharacters, Job, MakeCharacter, PictureJob
+from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, Job, MakeCharacter, PictureJob
 from protocol.planes import Plane
 from protocol.results import Faces as FacesOutcome
-from protocol.results import FoundFace, MadeCharacter, MadePicture, ModelInfo, Outcome, Pictures
+from protocol.results import Embedded, FoundFace, MadeCharacter, MadePicture, ModelInfo, Outcome, Pictures
 
 from .. import images
 from ..characters import CharacterStore
 from ..config import Settings
-from ..faces import Face, FaceAnalyser, Identity, cosine
+from ..faces import Face, FaceAnalyser, Identity, cosine, embedding_of
 from ..models.bundle import Model
 from ..pipe import Beat
 from ..pipelines.engine import Engine
@@ -129,6 +129,8 @@ class Studio:
                 return self._draw(job, watch, rung)
             case AnalyseFaces():
                 return self._analyse(job)
+            case Embed():
+                return self._embed(job)
             case MakeCharacter():
                 return self._make(job)
             case BlendCharacters():
@@ -146,6 +148,10 @@ class Studio:
         faces = self._desk(job.model).need_faces()
         who = self._identity(job.character) if job.character is not None else None
         return FacesOutcome(tuple(_found(face, who) for face in faces.analyse(images.to_rgb(job.picture))[:128]))
+
+    def _embed(self, job: Embed) -> Embedded:
+        photos = [images.to_rgb(photo) for photo in job.photos]
+        return Embedded(embedding_of(self._desk(job.model).need_faces().identify(photos, job.face)))
 
     def _make(self, job: MakeCharacter) -> MadeCharacter:
         made_by = hashlib.blake2b(repr((job.name, job.face)).encode() + b"".join(map(_digest, job.photos)), digest_size=16).hexdigest()

@@ -65,6 +65,24 @@ def test_picture_i_of_a_series_is_the_picture_of_seed_plus_i(engine):
     assert np.array_equal(series[2].pixels, only(engine, job(sampling=Sampling(seed=7))))
 
 
+def test_a_prompt_is_encoded_once_and_the_pictures_are_the_same_bytes(engine):
+    calls = []
+    handle = engine.parts.base["text_encoder"].register_forward_pre_hook(lambda *_: calls.append(1))
+    try:
+        engine.parts.prompts.clear()
+        first = only(engine, job(prompt="a prompt of this test", count=2))
+        once = len(calls)
+        assert once > 0
+        assert np.array_equal(only(engine, job(prompt="a prompt of this test")), first)
+        assert len(calls) == once
+        only(engine, job(prompt="a prompt of this test", negative="another negative"))
+        assert len(calls) > once
+        engine.parts.prompts.clear()
+        assert np.array_equal(only(engine, job(prompt="a prompt of this test")), first)
+    finally:
+        handle.remove()
+
+
 def test_a_person_at_weight_zero_gives_the_base_bit_for_bit(engine, photo):
     base = only(engine, job())
     nobody = person(photo, adapter=0.0, identity_net=0.0)

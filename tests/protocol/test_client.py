@@ -97,7 +97,7 @@ def test_a_key_that_the_server_does_not_know_is_not_our_key(client: Client, back
 
 def test_a_connection_file_of_another_major_version_is_the_wrong_version(client: Client, backend: FakeBackend) -> None:
     file = backend.folder / CONNECTION_FILE
-    file.write_text(file.read_text().replace('"version": [1, 0]', '"version": [9, 0]'))
+    file.write_text(file.read_text().replace('"version": [1, 1]', '"version": [9, 0]'))
     pump(client, None, linked(Link.WRONG_VERSION))
     assert "Update this side" in client.sentence
 

@@ -1,0 +1,116 @@
+"""The workbench behind a backend: the commands' pictures are made where Krita's and Blender's are, by models that stay loaded.
+
+A backend is started when none runs; it ends by itself after some idle minutes, unlike one that was started with `likeness serve`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol.errors import InvalidRequest, Lost
+from protocol.jobs import AnalyseFaces, Embed, Embedding, PictureJob
+from protocol.results import Embedded, Faces
+
+from . import images
+from .config import Settings
+from .faces import Identity, embedding_of, identity_of
+from .progress import Watch
+from .scripting import Progress, Results, Studio
+from .workbench import find_model
+
+if TYPE_CHECKING:
+    from .models.bundle import Model
+
+Pixels = NDArray[np.uint8]
+IDLE_MINUTES = 15
+"""How long a backend that a command started stays: a series of commands finds its models loaded, and the memory is free again afterwards."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RemotePicture:
+    """One picture from the backend."""
+
+    pixels: Pixels
+    similarities: tuple[float | None, ...]
+
+
+class RemoteBench:
+    """A model of a backend. Its names are the workbench's."""
+
+    def __init__(self, studio: Studio, model: Model) -> None:
+        self._studio = studio
+        self.model = model
+
+    def person(self, identity: Identity) -> Embedding:
+        """The person by the numbers themselves: nothing is saved in the backend."""
+        return embedding_of(identity)
+
+    def identify(self, photos: Sequence[Pixels]) -> Identity:
+        """Who the photos show."""
+        outcome = self._studio.outcome(Embed(tuple(images.to_plane(photo) for photo in photos), model=self.model.id))
+        if not isinstance(outcome, Embedded):
+            raise Lost
+        return identity_of(outcome.who)
+
+    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
+        """The five keypoints of the largest face."""
+        outcome = self._studio.outcome(AnalyseFaces(images.to_plane(picture), model=self.model.id))
+        if not isinstance(outcome, Faces) or not outcome.faces:
+            return None
+        return np.array([(point.x, point.y) for point in outcome.faces[0].keypoints], dtype=np.float32)
+
+    def paint(self, job: PictureJob, bar: Watch) -> RemotePicture:
+        """Do a job of one picture; Ctrl-C cancels it in the backend too."""
+        told = False
+        for news in self._studio.stream(replace(job, model=self.model.id)):
+            match news:
+                case Progress(step=int(step), steps=int(steps)):
+                    bar.step(step, steps)
+                case Progress(position=int(position)) if position and not told:
+                    bar.say(f"{position} other job{'s are' if position > 1 else ' is'} first.")
+                    told = True
+                case Results():
+                    made = news[0]
+                    return RemotePicture(np.array(made.image.convert("RGB")), made.similarities)
+                case _:
+                    pass
+        raise Lost
+
+
+@contextmanager
+def remote_bench(settings: Settings, model_id: str | None = None) -> Generator[RemoteBench]:
+    """A bench at the backend of this user; one is started when none runs.
+
+    Raises:
+        InvalidRequest: the backend that runs does not compute on the device that is asked for.
+        ModelError: there is no such model here.
+    """
+    model = find_model(settings, model_id or settings.model)
+    options = ["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device]
+    with Studio(options=options, environ=environment(settings)) as studio:
+        _check_device(studio, settings.device)
+        yield RemoteBench(studio, model)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The environment in which a backend that is started has these settings, wherever they came from."""
+    given = {"MODELS": settings.models, "LOGS": settings.logs, "MODEL": settings.model, "DEVICE": settings.device, "DTYPE": settings.dtype}
+    return {**os.environ, **{f"LIKENESS_{name}": str(value) for name, value in given.items()}}
+
+
+def _check_device(studio: Studio, device: str) -> None:
+    if device == "auto":
+        return
+    running = [one.device for one in studio.status().devices]
+    if device not in running:
+        raise InvalidRequest(
+            f"The backend that runs computes on {', '.join(running)}, not on {device}. End it with `likeness status --stop`, so that "
+            "one on that device can start; or use --alone, which computes in the command's own process."
+        )

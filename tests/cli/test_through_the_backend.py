@@ -1,0 +1,77 @@
+"""Without --alone, the commands paint at the backend: one is started when none runs, and the next command finds its models loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from backend.cli.main import main
+from backend.scripting import Studio
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder without a backend; the one that the first command starts there is ended at last."""
+    folder = tmp_path_factory.mktemp("backend") / "state"
+    yield folder
+    with Studio(folder, start=False) as studio:
+        studio.shut_down()
+
+
+@pytest.fixture
+def backend(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIKENESS_STATE", str(state))
+    monkeypatch.setenv("LIKENESS_ALONE", "no")
+    return state
+
+
+def words(*parts: object) -> list[str]:
+    return [str(part) for part in parts]
+
+
+def test_portrait_inpaint_again_and_demo_share_one_backend(
+    backend: Path, tmp_path: Path, photo: Path, scene: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "anna.png"
+    assert main(words("portrait", "--face", photo, "--pose", photo, "--prompt", "a portrait", "--seed", 5, "-o", out)) == 0
+    with Studio(backend, start=False) as studio:
+        first = studio.status()
+    assert first.devices[0].loaded == ("tiny-sdxl",)
+
+    assert main(words("again", out)) == 0
+    assert "the same bytes" in capsys.readouterr().out
+    painted = tmp_path / "scene-with-anna.png"
+    picture, mask = scene
+    assert main(words("inpaint", "--image", picture, "--mask", mask, "--face", photo, "-o", painted)) == 0
+    kept = np.asarray(Image.open(mask)) == 0
+    assert np.array_equal(np.asarray(Image.open(painted))[kept], np.asarray(Image.open(picture).convert("RGB"))[kept])
+    assert main(words("demo", "--out", tmp_path / "demo")) == 0
+    assert len(json.loads((tmp_path / "demo" / "demo.json").read_text())["pictures"]) == 19
+
+    with Studio(backend, start=False) as studio:
+        assert studio.status().pid == first.pid
+
+    # The same picture without the backend: the same bytes, since the same engine made it.
+    monkeypatch.setenv("LIKENESS_ALONE", "yes")
+    alone = tmp_path / "alone.png"
+    assert main(words("again", out, "-o", alone)) == 0
+    assert alone.read_bytes() == out.read_bytes()
+
+
+def test_a_photo_without_a_face_is_refused_in_the_same_words(backend: Path, tmp_path: Path, refused) -> None:
+    blank = tmp_path / "blank.png"
+    Image.new("RGB", (96, 96), "white").save(blank)
+    sentence = refused("portrait", "--face", blank, "-o", tmp_path / "out.png")
+    assert "face" in sentence
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_another_device_than_the_one_that_runs_is_said(backend: Path, tmp_path: Path, photo: Path, refused) -> None:
+    with Studio(backend, options=["--on", "cpu"]):
+        sentence = refused("--device", "cuda:7", "portrait", "--face", photo, "-o", tmp_path / "two.png")
+    assert "computes on cpu, not on cuda:7" in sentence
