@@ -116,7 +116,11 @@ def save_png(path: Path, picture: Pixels, metadata: Mapping[str, Any] | None = N
     `metadata` goes into a text chunk named `likeness` as JSON, and into one named `parameters` in the form that A1111's web UI writes and
     many viewers show. Raises `InvalidRequest` if the file cannot be written.
     """
-    data = png_bytes(picture, metadata)
+    write_whole(path, png_bytes(picture, metadata))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file: all of it or nothing, an older one stays until then. Raises `InvalidRequest` if it cannot be written."""
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         try:
@@ -126,7 +130,7 @@ def save_png(path: Path, picture: Pixels, metadata: Mapping[str, Any] | None = N
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise InvalidRequest(f"The picture cannot be written to {path}: {_reason(error)}. Choose another place.") from error
+        raise InvalidRequest(f"{path} cannot be written: {_reason(error)}. Choose another place.") from error
 
 
 def png_bytes(picture: Pixels, metadata: Mapping[str, Any] | None = None) -> bytes:

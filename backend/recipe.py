@@ -144,7 +144,9 @@ class Recipe:
             negative=self.negative,
             extent=Extent(self.width, self.height),
             canvas=self._canvas(beside),
-            subjects=tuple(Subject(bench.person(one.identity()), adapter=one.adapter, identity_net=one.identity_net) for one in self.people),
+            subjects=tuple(
+                Subject(bench.person(one.identity()), adapter=one.adapter, identity_net=one.identity_net) for one in self.people
+            ),
             image_prompts=tuple(_lent(one, beside) for one in self.image_prompts),
             guides=(Guide(GuideKind.KEYPOINTS, keypoints=tuple(Point(x, y) for x, y in self.keypoints)),) if self.keypoints else (),
             sampling=Sampling(self.steps, self.guidance_scale, self.scheduler, self.seed),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 IDLE_MINUTES = 15
-"""How long a backend that a command started stays: a series of commands finds its models loaded, and the memory is free again afterwards."""
+"""How long a backend that a command started stays: the next commands find its models loaded, and later the memory is free again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,10 +93,14 @@ def remote_bench(settings: Settings, model_id: str | None = None) -> Generator[R
         ModelError: there is no such model here.
     """
     model = find_model(settings, model_id or settings.model)
-    options = ["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device]
-    with Studio(options=options, environ=environment(settings)) as studio:
+    with studio_for(settings) as studio:
         _check_device(studio, settings.device)
         yield RemoteBench(studio, model)
+
+
+def studio_for(settings: Settings) -> Studio:
+    """A connection to the backend of this user; one with these settings is started when none runs."""
+    return Studio(options=["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device], environ=environment(settings))
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -44,7 +44,7 @@ from protocol.jobs import (
     Share,
     Subject,
 )
-from protocol.messages import Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
+from protocol.messages import CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
 from protocol.messages import Preview as PreviewMessage
 from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Outcome, Pictures, Status
 
@@ -80,7 +80,7 @@ class Preview:
 News: TypeAlias = Progress | Preview | Results
 
 
-_Reply = TypeVar("_Reply", Models, Characters, StatusReport, Done)
+_Reply = TypeVar("_Reply", Models, Characters, CharacterPhotos, StatusReport, Done)
 
 
 class Options(TypedDict, total=False):
@@ -232,6 +232,20 @@ class Studio:
     def delete(self, name: str) -> None:
         """Forget a person, with the photos."""
         self._answer(self._client.delete_character(name), Done)
+
+    def export_character(self, name: str, path: str | Path) -> Path:
+        """Write a person's photos into one file, to carry to another machine."""
+        from .character_files import write_character
+
+        write_character(Path(path), name, self._answer(self._client.export_character(name), CharacterPhotos).photos)
+        return Path(path)
+
+    def import_character(self, path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Character:
+        """Save the person of an exported file, under the file's name or another."""
+        from .character_files import read_character
+
+        own, photos = read_character(Path(path))
+        return self.character(name or own, photos, overwrite=overwrite)
 
     def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
         """The faces of a picture, largest first, and how alike each is to `character`."""

@@ -68,6 +68,7 @@ RETRY_S = 0.5
 MESSAGES_PER_POLL = 32
 """So that one `poll()` stays short when a burst of events waits."""
 
+
 @dataclass
 class _Pending:
     request: Request

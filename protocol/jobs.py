@@ -225,4 +225,3 @@ def planes_of(job: Job) -> tuple[Plane, ...]:
                 found += [prompt.reference, prompt.region]
             found += [guide.picture for guide in job.guides]
             return tuple(plane for plane in found if plane is not None)
-

@@ -320,17 +320,6 @@ Request: TypeAlias = (
     | Shutdown
 )
 Reply: TypeAlias = (
-    Welcome
-    | Pong
-    | Accepted
-    | Rejected
-    | JobUpdate
-    | Preview
-    | Fetched
-    | Done
-    | StatusReport
-    | Models
-    | Characters
-    | CharacterPhotos
+    Welcome | Pong | Accepted | Rejected | JobUpdate | Preview | Fetched | Done | StatusReport | Models | Characters | CharacterPhotos
 )
 Message: TypeAlias = Request | Reply

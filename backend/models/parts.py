@@ -108,6 +108,12 @@ class Parts:
         path = self.model.folder / "preview.json"
         return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
+    def weight_bytes(self) -> int:
+        """Bytes of all weights that are loaded now."""
+        modules = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
+        tensors = {id(tensor): tensor for module in modules for tensor in module.parameters()}
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
     def _need_instant_id(self) -> None:
         if not self.model.instant_id:
             advice = "Use a FaceID image prompt instead." if self.model.family is Family.SD15 else "Choose another model."

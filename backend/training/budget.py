@@ -75,7 +75,13 @@ class Muon:
         theirs = {id(p) for p in self.kernels}
         self.matrices = [nn.Parameter(p.detach().reshape(p.shape[0], -1).clone()) for p in self.kernels]
         self.muon = torch.optim.Muon(
-            self.matrices, lr=budget.peak, weight_decay=budget.decay, momentum=0.95, nesterov=True, ns_steps=4, adjust_lr_fn="match_rms_adamw"
+            self.matrices,
+            lr=budget.peak,
+            weight_decay=budget.decay,
+            momentum=0.95,
+            nesterov=True,
+            ns_steps=4,
+            adjust_lr_fn="match_rms_adamw",
         )
         rest = [p for p in wanted if id(p) not in theirs]
         self.adam = torch.optim.AdamW(rest, lr=budget.peak, betas=(0.9, 0.99), weight_decay=0.0)

@@ -1,4 +1,4 @@
-"""The second head start of InstantID's image adapter: the frozen base, told in words who it is, teaches the adapter, which is shown the face.
+"""The second head start of InstantID's image adapter: the frozen base, told who it is, teaches the adapter, which is shown the face.
 
 Knowledge distillation (Hinton et al. 2015, https://arxiv.org/abs/1503.02531) within one model: teacher and student are the same UNet at the
 same noisy latents; the teacher reads the description of the person, the student the caption and the face tokens. The teacher's answer has

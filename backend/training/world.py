@@ -74,10 +74,9 @@ GLASSES = ("none", "glasses", "sunglasses")
 EXPRESSIONS = ("neutral", "smiling", "laughing", "sad", "surprised")
 CLOTHES = ("shirt", "sweater", "jacket")
 CLOTHES_COLOURS = ("red", "blue", "green", "yellow", "purple", "white", "black", "orange")
-FEATURES = tuple(
-    "jaw pointed square round small big sleepy open drooping slanted close distant brows thin thick low high arched stern nose short long "
-    "mouth lips full chin ears large hairline volume little much cheeks rosy lines deep mole left right".split()
-)
+FEATURES = ("jaw", "chin", "nose", "mouth", "lips", "ears", "brows", "hairline", "volume", "cheeks", "lines", "mole")
+SHAPES = ("pointed", "square", "round", "small", "big", "large", "full", "short", "long", "thin", "thick", "low", "high", "little", "much")
+MANNERS = ("sleepy", "open", "drooping", "slanted", "close", "distant", "arched", "stern", "rosy", "deep", "left", "right")
 FILLERS = (
     "a",
     "the",
@@ -297,7 +296,7 @@ def vocabulary() -> list[str]:
     """Every word that occurs in captions and descriptions, sorted; each is one token of the built-in tokenizer."""
     places = [w for s in BACKGROUND_WORDS.values() for w in s.split()]
     styles = [w for s in HAIR_WORDS.values() for w in s.split()]
-    sets = (HAIR, IRIS, COLOURS, BACKGROUNDS, GLASSES, EXPRESSIONS, CLOTHES, BEARDS, FILLERS, FEATURES, places, styles)
+    sets = (HAIR, IRIS, COLOURS, BACKGROUNDS, GLASSES, EXPRESSIONS, CLOTHES, BEARDS, FILLERS, FEATURES, SHAPES, MANNERS, places, styles)
     extra = [
         "portrait",
         "person",

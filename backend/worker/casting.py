@@ -98,4 +98,3 @@ def _same(found: Sequence[Face], embedding: Floats) -> Face:
 
 def _clip(value: float) -> float:
     return min(1.0, max(-1.0, float(value)))
-

@@ -6,8 +6,7 @@ import gc
 import hashlib
 import platform
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,78 +18,32 @@ from protocol.errors import ModelError
 from protocol.geometry import Box, Point
 from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, Job, MakeCharacter, PictureJob
 from protocol.planes import Plane
-from protocol.results import Faces as FacesOutcome
 from protocol.results import Embedded, FoundFace, MadeCharacter, MadePicture, ModelInfo, Outcome, Pictures
+from protocol.results import Faces as FacesOutcome
 
 from .. import images
 from ..characters import CharacterStore
 from ..config import Settings
-from ..faces import Face, FaceAnalyser, Identity, cosine, embedding_of
-from ..models.bundle import Model
+from ..faces import Face, Identity, cosine, embedding_of
 from ..pipe import Beat
-from ..pipelines.engine import Engine
-from ..workbench import device_and_dtype, find_model, installed, open_faces
+from ..workbench import device_and_dtype, find_model, installed
 from .casting import blended, made_from_photos, numbers_of
+from .desks import Desk, Desks, memory_budget
 from .memory import Rung
 from .serve import Watch
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-_KEPT_MODELS = 2
-"""Two, so that a host may change between two without waiting; out of memory throws out all but the one in use."""
-_KEPT_IDENTITIES = 64
-
-
-class RememberingFaces:
-    """A face analyser that knows the photos it has seen: the second picture of a person does not analyse the photo again."""
-
-    def __init__(self, faces: FaceAnalyser) -> None:
-        self._faces = faces
-        self._known: OrderedDict[bytes, Identity] = OrderedDict()
-
-    def analyse(self, rgb: Pixels) -> list[Face]:
-        """Faces of a picture (H, W, 3), largest first."""
-        return self._faces.analyse(rgb)
-
-    def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """How alike the face in a picture is, or None without a face."""
-        return self._faces.similarity(rgb, identity)
-
-    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
-        """Who the photos show."""
-        key = _key(pictures, face)
-        if key not in self._known:
-            self._known[key] = self._faces.identify(pictures, face)
-            while len(self._known) > _KEPT_IDENTITIES:
-                self._known.popitem(last=False)
-        self._known.move_to_end(key)
-        return self._known[key]
-
-
-class Desk:
-    """One opened model."""
-
-    def __init__(self, model: Model, settings: Settings, characters: Callable[[str], Identity]) -> None:
-        found = open_faces(model, settings)
-        self.faces = RememberingFaces(found) if found is not None else None
-        device, dtype = device_and_dtype(settings)
-        self.engine = Engine(model, self.faces, characters=characters, device=device, dtype=dtype)
-
-    def need_faces(self) -> RememberingFaces:
-        """The face analyser; `ModelError` for a model without."""
-        if self.faces is None:
-            raise ModelError(f"The model {self.engine.parts.model.id!r} has no face models, so it cannot read faces. Choose another model.")
-        return self.faces
 
 
 class Studio:
-    """Every kind of job. Opens models when they are first asked for."""
+    """Every kind of job. Opens models when they are first asked for; `budget` is the memory in bytes that they may fill together."""
 
-    def __init__(self, settings: Settings, characters: Path) -> None:
+    def __init__(self, settings: Settings, characters: Path, budget: int | None = None) -> None:
         self._settings = settings
         self._characters = CharacterStore(characters)
         self._device, _ = device_and_dtype(settings)
-        self._desks: OrderedDict[str, Desk] = OrderedDict()
+        self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
 
     @property
     def title(self) -> str:
@@ -106,7 +59,7 @@ class Studio:
 
     def beat(self) -> Beat:
         """The device's memory and what is loaded."""
-        loaded = tuple(self._desks)
+        loaded = self._desks.names()
         if not self._device.startswith("cuda"):
             return Beat(loaded=loaded)
         free, total = torch.cuda.mem_get_info(self._device)
@@ -178,30 +131,23 @@ class Studio:
         )
 
     def _desk(self, model_id: str | None) -> Desk:
-        """An opened model; the one that was not used for the longest time is closed for it."""
-        name = model_id or self._settings.model
-        if name not in self._desks:
-            model = find_model(self._settings, name)
-            while len(self._desks) >= _KEPT_MODELS:
-                self._desks.popitem(last=False)
-                self.free()
-            self._desks[name] = Desk(model, self._settings, self._identity)
-        self._desks.move_to_end(name)
-        return self._desks[name]
+        """An opened model."""
+        return self._desks.get(model_id or self._settings.model)
+
+    def _open(self, name: str) -> Desk:
+        return Desk(find_model(self._settings, name), self._settings, self._identity)
 
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Only the model that was used last stays."""
-        while len(self._desks) > 1:
-            self._desks.popitem(last=False)
-        self.free()
+        self._desks.keep_one()
         yield
 
     @contextmanager
     def _tiled(self) -> Generator[None]:
         """The VAE decodes in tiles: less memory, faint seams, which the result names."""
         with self._alone():
-            vaes = [desk.engine.parts.base["vae"] for desk in self._desks.values()]
+            vaes = [desk.engine.parts.base["vae"] for desk in self._desks.opened()]
             for vae in vaes:
                 vae.enable_tiling()
             try:
@@ -268,10 +214,3 @@ def _floats(data: bytes) -> Floats:
 
 def _digest(plane: Plane) -> bytes:
     return hashlib.blake2b(plane.data, digest_size=16).digest()
-
-
-def _key(pictures: Sequence[Pixels], face: int | None) -> bytes:
-    digest = hashlib.blake2b(repr((face, [picture.shape for picture in pictures])).encode(), digest_size=16)
-    for picture in pictures:
-        digest.update(np.ascontiguousarray(picture).data)
-    return digest.digest()

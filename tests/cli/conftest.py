@@ -33,7 +33,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "APPDATA", "LOCALAPPDATA", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
-    for name, value in {"MODELS": str(models), "MODEL": "tiny-sdxl", "DEVICE": "cpu", "LOGS": str(tmp_path / "logs"), "ALONE": "yes"}.items():
+    given = {"MODELS": str(models), "MODEL": "tiny-sdxl", "DEVICE": "cpu", "LOGS": str(tmp_path / "logs"), "ALONE": "yes"}
+    for name, value in given.items():
         monkeypatch.setenv(f"LIKENESS_{name}", value)
 
 

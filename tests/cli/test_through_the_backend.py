@@ -35,7 +35,12 @@ def words(*parts: object) -> list[str]:
 
 
 def test_portrait_inpaint_again_and_demo_share_one_backend(
-    backend: Path, tmp_path: Path, photo: Path, scene: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    backend: Path,
+    tmp_path: Path,
+    photo: Path,
+    scene: tuple[Path, Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = tmp_path / "anna.png"
     assert main(words("portrait", "--face", photo, "--pose", photo, "--prompt", "a portrait", "--seed", 5, "-o", out)) == 0
@@ -75,3 +80,31 @@ def test_another_device_than_the_one_that_runs_is_said(backend: Path, tmp_path: 
     with Studio(backend, options=["--on", "cpu"]):
         sentence = refused("--device", "cuda:7", "portrait", "--face", photo, "-o", tmp_path / "two.png")
     assert "computes on cpu, not on cuda:7" in sentence
+
+
+def test_a_character_is_made_listed_carried_in_a_file_and_forgotten(
+    backend: Path, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str], refused
+) -> None:
+    assert main(words("character", "make", "Anna", "--face", photo)) == 0
+    assert main(words("character", "list")) == 0
+    assert "Anna: 1 photo (1: detector" in capsys.readouterr().out
+    file = tmp_path / "anna.likeness"
+    assert main(words("character", "export", "Anna", "-o", file)) == 0
+    assert main(words("character", "rename", "Anna", "Captain")) == 0
+    assert main(words("character", "import", file)) == 0
+    capsys.readouterr()
+    assert main(words("character", "list")) == 0
+    listed = capsys.readouterr().out
+    assert "Anna: 1 photo" in listed
+    assert "Captain: 1 photo" in listed
+    for name in ("Anna", "Captain"):
+        assert main(words("character", "delete", name)) == 0
+    capsys.readouterr()
+    assert "Anna" in refused("character", "delete", "Anna")
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 half of one"])
+def test_a_file_that_is_no_character_gets_a_sentence(backend: Path, tmp_path: Path, damage: bytes, refused) -> None:
+    file = tmp_path / "anna.likeness"
+    file.write_bytes(damage)
+    assert "no character that Likeness exported" in refused("character", "import", file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from backend.config import Settings
 from backend.models.bundle import Model
 from backend.pipe import encode_outcome
 from backend.pipelines.engine import Engine
-from backend.worker import studio as studio_module
+from backend.worker import desks as desks_module
 from backend.worker.studio import Studio
 from protocol.errors import Cancelled, InvalidRequest, NameTaken, NoFace, UnknownModel
 from protocol.geometry import Extent
@@ -64,7 +65,7 @@ def faces() -> CountingFaces:
 
 @pytest.fixture
 def studio(models: Path, faces: CountingFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    monkeypatch.setattr(studio_module, "open_faces", lambda model, settings: faces)
+    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: faces)
     settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
     return Studio(settings, tmp_path / "characters")
 
@@ -105,6 +106,24 @@ def test_a_cancelled_job_stops_at_the_next_step(studio: Studio) -> None:
     with pytest.raises(Cancelled):
         studio.run(job(count=4), watch, None)
     assert len(watch.steps) == 1
+
+
+@pytest.mark.parametrize(("budget", "stay"), [(10**12, ("tiny-sdxl", "twin")), (1, ("twin",))])
+def test_models_stay_loaded_within_the_memory_budget_and_no_further(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: int, stay: tuple[str, ...]
+) -> None:
+    if not (models / "twin").exists():
+        shutil.copytree(models / "tiny-sdxl", models / "twin")
+        config = models / "twin" / "model.toml"
+        config.write_text(config.read_text().replace("tiny-sdxl", "twin"))
+    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+    settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
+    studio = Studio(settings, tmp_path / "characters", budget)
+    first = studio.run(job(), Watch(), None)
+    studio.run(job(model="twin"), Watch(), None)
+    assert studio.beat().loaded == stay
+    again = studio.run(job(), Watch(), None)
+    assert bytes(again.pictures[0].picture.data) == bytes(first.pictures[0].picture.data)
 
 
 def test_the_second_picture_of_a_photo_does_not_analyse_it_again(studio: Studio, faces: CountingFaces) -> None:

@@ -1,0 +1,130 @@
+"""Opened models: which stay loaded between jobs, and which have to leave for another one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+
+from protocol.errors import ModelError
+
+from ..config import Settings
+from ..faces import Face, FaceAnalyser, Identity
+from ..models.bundle import Model
+from ..pipelines.engine import Engine
+from ..workbench import device_and_dtype, open_faces
+
+Pixels = NDArray[np.uint8]
+_SHARE_OF_GPU = 0.7
+"""The rest is for what a job needs beside the weights; a job that needs more throws all other models out (the memory ladder)."""
+_SHARE_OF_RAM = 0.4
+"""Krita, Blender and everything else of the user live in the same memory."""
+_KEPT_IDENTITIES = 64
+
+
+def memory_budget(device: str) -> int:
+    """Bytes that loaded models may fill together on a device."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[1] * _SHARE_OF_GPU)
+    return int(psutil.virtual_memory().total * _SHARE_OF_RAM)
+
+
+class Desks:
+    """The opened models, in the order of their last use, within a budget of bytes. The one in use stays, whatever it takes.
+
+    A model's size is that of its weight files until they are read, in the precision they are read to; then what really lies in memory.
+    """
+
+    def __init__(self, open_: Callable[[str], Desk], budget: int, free: Callable[[], None]) -> None:
+        self._open, self._budget, self._free = open_, budget, free
+        self._desks: OrderedDict[str, Desk] = OrderedDict()
+
+    def get(self, name: str) -> Desk:
+        """The model `name`, opened; others leave when they would not all fit, the one that was not used for the longest time first."""
+        if name not in self._desks:
+            self._desks[name] = self._open(name)
+        self._desks.move_to_end(name)
+        while len(self._desks) > 1 and sum(desk.size() for desk in self._desks.values()) > self._budget:
+            self._desks.popitem(last=False)
+            self._free()
+        return self._desks[name]
+
+    def keep_one(self) -> None:
+        """Close all but the one that was used last."""
+        while len(self._desks) > 1:
+            self._desks.popitem(last=False)
+        self._free()
+
+    def names(self) -> tuple[str, ...]:
+        """The opened models, the last one used last."""
+        return tuple(self._desks)
+
+    def opened(self) -> list[Desk]:
+        """The desks, the last one used last."""
+        return list(self._desks.values())
+
+
+class RememberingFaces:
+    """A face analyser that knows the photos it has seen: the second picture of a person does not analyse the photo again."""
+
+    def __init__(self, faces: FaceAnalyser) -> None:
+        self._faces = faces
+        self._known: OrderedDict[bytes, Identity] = OrderedDict()
+
+    def analyse(self, rgb: Pixels) -> list[Face]:
+        """Faces of a picture (H, W, 3), largest first."""
+        return self._faces.analyse(rgb)
+
+    def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
+        """How alike the face in a picture is, or None without a face."""
+        return self._faces.similarity(rgb, identity)
+
+    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
+        """Who the photos show."""
+        key = _key(pictures, face)
+        if key not in self._known:
+            self._known[key] = self._faces.identify(pictures, face)
+            while len(self._known) > _KEPT_IDENTITIES:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return self._known[key]
+
+
+class Desk:
+    """One opened model."""
+
+    def __init__(self, model: Model, settings: Settings, characters: Callable[[str], Identity]) -> None:
+        found = open_faces(model, settings)
+        self.faces = RememberingFaces(found) if found is not None else None
+        device, dtype = device_and_dtype(settings)
+        self.engine = Engine(model, self.faces, characters=characters, device=device, dtype=dtype)
+        self._files = _size_of_files(model, dtype.itemsize)
+
+    def need_faces(self) -> RememberingFaces:
+        """The face analyser; `ModelError` for a model without."""
+        if self.faces is None:
+            raise ModelError(f"The model {self.engine.parts.model.id!r} has no face models, so it cannot read faces. Choose another model.")
+        return self.faces
+
+    def size(self) -> int:
+        """Bytes that the model takes: at least what its files say, which are read when a job first needs them."""
+        return max(self._files, self.engine.parts.weight_bytes())
+
+
+def _size_of_files(model: Model, element: int) -> int:
+    """Bytes of a folder's base weights once they are read: the files are in half precision, `element` is the bytes of a number here."""
+    folders = ("unet", "vae", "text_encoder", "text_encoder_2")
+    files = [file for name in folders for file in (model.folder / name).glob("*.safetensors")]
+    return sum(file.stat().st_size for file in files) * element // 2
+
+
+def _key(pictures: Sequence[Pixels], face: int | None) -> bytes:
+    digest = hashlib.blake2b(repr((face, [picture.shape for picture in pictures])).encode(), digest_size=16)
+    for picture in pictures:
+        digest.update(np.ascontiguousarray(picture).data)
+    return digest.digest()
