@@ -89,6 +89,8 @@ def test_ten_thousand_jobs_leave_memory_descriptors_and_disk_flat(dispatcher: Di
     disk = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     for number in range(2000, 12_000):
         do(dispatcher, number)
-    assert resident() - memory < 2 * 1024**2, "what SQLite and the allocator still take; Python's own heap was seen to be flat"
+    # Seen over 20,000 jobs: one step of 0.9 MB somewhere (the allocator takes another arena), and not a byte in all the others. The
+    # smallest thing that could be forgotten for every job, a dict, would be 2 MB here.
+    assert resident() - memory < 1.5 * 1024**2
     assert len(os.listdir("/proc/self/fd")) <= descriptors + 2
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 2 * disk + 2_000_000
