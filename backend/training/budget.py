@@ -74,28 +74,25 @@ class Muon:
         self.kernels = [p for p in wanted if p.ndim > 1 and 16 <= p.shape[0] <= 4096 and p.numel() // p.shape[0] >= 16]
         theirs = {id(p) for p in self.kernels}
         self.matrices = [nn.Parameter(p.detach().reshape(p.shape[0], -1).clone()) for p in self.kernels]
-        self.muon = torch.optim.Muon(
-            self.matrices,
-            lr=budget.peak,
-            weight_decay=budget.decay,
-            momentum=0.95,
-            nesterov=True,
-            ns_steps=4,
-            adjust_lr_fn="match_rms_adamw",
-        )
         rest = [p for p in wanted if id(p) not in theirs]
-        self.adam = torch.optim.AdamW(rest, lr=budget.peak, betas=(0.9, 0.99), weight_decay=0.0)
+        form = {"momentum": 0.95, "nesterov": True, "ns_steps": 4, "adjust_lr_fn": "match_rms_adamw"}
+        self.parts: list[Any] = []
+        if self.matrices:
+            self.parts.append(torch.optim.Muon(self.matrices, lr=budget.peak, weight_decay=budget.decay, **form))
+        if rest:
+            self.parts.append(torch.optim.AdamW(rest, lr=budget.peak, betas=(0.9, 0.99), weight_decay=0.0))
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Both parts' groups."""
-        return [*self.muon.param_groups, *self.adam.param_groups]
+        """Both optimisers' groups."""
+        return [group for part in self.parts for group in part.param_groups]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients."""
-        self.adam.zero_grad(set_to_none=set_to_none)
-        for parameter in self.kernels:
-            parameter.grad = None
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+        for kernel in self.kernels:
+            kernel.grad = None
 
     @torch.no_grad()
     def step(self) -> None:
@@ -103,19 +100,19 @@ class Muon:
         for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
             matrix.copy_(kernel.reshape(matrix.shape))
             matrix.grad = None if kernel.grad is None else kernel.grad.reshape(matrix.shape)
-        self.muon.step()
-        self.adam.step()
+        for part in self.parts:
+            part.step()
         for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
             kernel.copy_(matrix.view(kernel.shape))
 
     def state_dict(self) -> dict[str, Any]:
         """State of both."""
-        return {"muon": self.muon.state_dict(), "adam": self.adam.state_dict()}
+        return {"parts": [part.state_dict() for part in self.parts]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict`."""
-        self.muon.load_state_dict(state["muon"])
-        self.adam.load_state_dict(state["adam"])
+        for part, kept in zip(self.parts, state["parts"], strict=True):
+            part.load_state_dict(kept)
 
 
 def optimiser(module: nn.Module, budget: Budget) -> torch.optim.AdamW:

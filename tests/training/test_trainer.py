@@ -9,13 +9,18 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from backend.training import base, instantid, ip_adapter, loop, style
-from backend.training.adapters import read_embeddings
-from backend.training.budget import Budget
-from backend.training.parts import Base
+from backend.training.adapters import face_areas, read_embeddings
+from backend.training.budget import Budget, Muon
+from backend.training.inherit import begin_with
+from backend.training.parts import Base, Parts
 from backend.training.people import People
+from backend.training.taught import TaughtTask
+from backend.training.tokens import write_tokenizer
+from protocol.errors import InvalidRequest
 
 FOREVER = float("inf")
 
@@ -145,6 +150,86 @@ def test_a_resumed_training_equals_one_that_was_never_stopped(model: Path, peopl
     one, other = (load_file(tmp_path / name / "style.safetensors") for name in ("whole", "parts"))
     assert one
     assert equal(one, other)
+
+
+def fresh_instantid(model: Path, people: People, cache: Path) -> instantid.InstantIdTask:
+    frozen = base.load_base(model, people, cache)
+    torch.manual_seed(4)
+    return instantid.InstantIdTask(people, frozen, read_embeddings(people.folder / "embeddings.npy", 8), batch=2, held=1)
+
+
+def test_muon_changes_kernels_and_all_else_and_a_resumed_run_is_the_same(model: Path, people: People, tmp_path: Path) -> None:
+    whole = fresh_instantid(model, people, tmp_path / "cache")
+    before = weights_of(whole.trained)
+    loop.train(whole, settings(tmp_path / "whole", 9, muon=True))
+    after = weights_of(whole.trained)
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    trained = {key for key, parameter in whole.trained.named_parameters() if parameter.requires_grad and parameter.grad is not None}
+    assert trained
+    assert trained <= moved
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(Stopping(fresh_instantid(model, people, tmp_path / "cache")), settings(tmp_path / "parts", 9, muon=True))
+    again = fresh_instantid(model, people, tmp_path / "cache")
+    loop.train(again, settings(tmp_path / "parts", 9, muon=True))
+    assert equal(after, weights_of(again.trained))
+
+
+def test_muons_update_is_the_gradients_nearest_orthogonal_matrix() -> None:
+    module = nn.Conv2d(16, 16, 3, bias=False)
+    before = module.weight.detach().clone()
+    module.weight.grad = torch.randn(module.weight.shape)
+    Muon(module, Budget(1, 1, peak=1.0, decay=0.0)).step()
+    change = (before - module.weight.detach()).reshape(16, -1)
+    u, _, v = torch.linalg.svd(module.weight.grad.reshape(16, -1), full_matrices=False)
+    alike = functional.cosine_similarity(change.flatten(), (u @ v).flatten(), 0)
+    assert float(alike) > 0.9  # Newton and Schulz's iteration leaves singular values between about 0.7 and 1.2
+
+
+def test_a_base_that_begins_with_another_keeps_the_words_that_it_knew(model: Path, tmp_path: Path) -> None:
+    known, _, words = base.load_parts(model)
+    more = write_tokenizer(tmp_path / "tokenizer", ["portrait", "zebra", "person"])
+    parts = Parts(
+        UNet2DConditionModel.from_config(known.unet.config),
+        CLIPTextModel(CLIPTextConfig(**{**known.text.config.to_dict(), "vocab_size": len(more)})),
+        CLIPTextModelWithProjection(CLIPTextConfig(**{**known.text_2.config.to_dict(), "vocab_size": len(more)})),
+    )
+    new = begin_with(parts, more, model)
+    old, own = words.get_vocab(), more.get_vocab()
+    shared = [word for word in own if word in old]
+    assert new == len(own) - len(shared)
+    assert shared
+    was, now = (dict(which.text.named_parameters()) for which in (known, parts))
+    (name,) = [key for key in now if key.endswith("token_embedding.weight")]
+    assert all(torch.equal(now[name][own[word]], was[name][old[word]]) for word in shared)
+    assert equal(weights_of(parts.unet), weights_of(known.unet))
+    parts.unet = UNet2DConditionModel.from_config({**known.unet.config, "block_out_channels": (32, 96)})
+    with pytest.raises(InvalidRequest, match="another form"):
+        begin_with(parts, more, model)
+
+
+def test_a_taught_adapter_comes_closer_to_what_words_do_and_the_base_stays_bit_equal(model: Path, people: People, tmp_path: Path) -> None:
+    task = fresh_instantid(model, people, tmp_path / "cache")
+    before = weights_of(task.base.parts.text)
+    taught = TaughtTask(task)
+    taught.traits = [f"person number {number}" for number in range(8)]
+
+    def mean_loss() -> float:
+        with torch.no_grad():
+            return sum(float(taught.loss(0, torch.Generator().manual_seed(seed))) for seed in range(8)) / 8
+
+    untaught = mean_loss()
+    loop.train(taught, settings(tmp_path / "taught", 30))
+    assert mean_loss() < untaught
+    assert equal(before, weights_of(task.base.parts.text))
+    net = weights_of(task.trained.identitynet)
+    assert equal(net, weights_of(fresh_instantid(model, people, tmp_path / "cache").trained.identitynet))
+
+
+def test_an_error_in_the_face_counts_more_and_the_mean_stays_one() -> None:
+    keypoints = np.array([[[28, 28], [36, 28], [32, 32], [29, 37], [35, 37]]], np.float32)
+    area = face_areas(keypoints, 64, 16, 2.5)
+    assert float(area.mean()) == pytest.approx(1.0)
+    assert float(area[0, 0, 8, 8] / area[0, 0, 0, 0]) == pytest.approx(2.5)
 
 
 def test_a_style_loads_as_a_lora_and_changes_the_picture(model: Path, people: People, tmp_path: Path) -> None:
