@@ -1,10 +1,11 @@
-"""Many jobs from a table or a folder, with a bar, and resumable: what is there already is not made again.
+"""Many jobs from a table or a folder of photos, with a bar, and resumable: what is there already is not made again.
 
     from backend.batch import from_csv, run_batch
     from backend.scripting import Studio
 
     with Studio() as studio:
         run_batch(studio, from_csv("shots.csv"), "out")
+        run_batch(studio, from_folder("people", "portrait of a smiling person at the sea"), "out")
 
 The table has the columns `name` (of the result), `prompt`, and if wanted `character`, `seed`, `count`, `negative`, `model`, `steps`.
 """
@@ -15,12 +16,15 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 from protocol.errors import InvalidRequest
-from protocol.jobs import PictureJob
+from protocol.jobs import Photos, PictureJob
 
-from .scripting import Options, Results, Studio, portrait_job
+from .pictures import Results, picture_plane
+from .scripting import Options, Studio, portrait_job
 
+_PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _COLUMNS = {"name", "prompt", "character", "seed", "count", "negative", "model", "steps"}
 
 
@@ -45,6 +49,17 @@ def from_csv(path: str | Path) -> list[Order]:
         raise InvalidRequest(f"The table {path} cannot be read ({error.strerror}).") from error
 
 
+def from_folder(folder: str | Path, prompt: str, **options: Unpack[Options]) -> list[Order]:
+    """One order for each picture in a folder: the person it shows, with one prompt for all, under the picture's own name.
+
+    Raises `BadPicture` for a picture that cannot be read, `InvalidRequest` for a folder without any.
+    """
+    files = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _PICTURES]
+    if not files:
+        raise InvalidRequest(f"There is no picture in {folder}. It may hold {', '.join(sorted(_PICTURES))}.")
+    return [Order(path.stem, portrait_job(Photos((picture_plane(path),)), prompt, **options)) for path in files]
+
+
 def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
     """Make every order that has no result in `out` yet, one after another; the first file of each.
 
@@ -55,7 +70,7 @@ def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     missing = [order for order in orders if not (folder / f"{order.name}.png").exists()]
-    return [_save(studio.run(order.job), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+    return [_save(studio.run(order.job, batch=True), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
 
 
 def _save(results: Results, folder: Path, name: str) -> Path:

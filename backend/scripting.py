@@ -39,6 +39,7 @@ from protocol.jobs import (
     Character,
     Job,
     MakeCharacter,
+    Photos,
     PictureJob,
     Sampling,
     Share,
@@ -100,11 +101,11 @@ class Options(TypedDict, total=False):
     guidance_scale: float
 
 
-def portrait_job(who: str | Character | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
+def portrait_job(who: str | Character | Photos | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
     """The job of a portrait; without anybody, of a picture."""
     subjects: tuple[Subject, ...] = ()
     if who is not None:
-        person = who if isinstance(who, Character) else Character(who)
+        person = Character(who) if isinstance(who, str) else who
         subjects = (Subject(person, adapter=options.get("likeness", 0.8), identity_net=options.get("structure", 0.8)),)
     size = options.get("size")
     return PictureJob(
@@ -152,16 +153,16 @@ class Studio:
         canvas = Canvas(picture_plane(picture), mask_plane(mask))
         return self.run(replace(portrait_job(who, prompt, **options), canvas=canvas))
 
-    def run(self, job: PictureJob) -> Results:
-        """Do a job and wait for its pictures."""
-        for news in self.stream(job):
+    def run(self, job: PictureJob, *, batch: bool = False) -> Results:
+        """Do a job and wait for its pictures; `batch` lets whoever sits before a screen go first."""
+        for news in self.stream(job, batch=batch):
             if isinstance(news, Results):
                 return news
         raise Lost
 
-    def stream(self, job: PictureJob) -> Iterator[News]:
+    def stream(self, job: PictureJob, *, batch: bool = False) -> Iterator[News]:
         """Do a job: its progress and previews, at last its `Results`. Leaving early cancels it."""
-        job_id = self._submit(job, Priority.INTERACTIVE)
+        job_id = self._submit(job, Priority.BATCH if batch else Priority.INTERACTIVE)
         over = False
         try:
             while not over:

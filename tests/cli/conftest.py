@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from tiny_models import tiny_model
 
 from backend.cli.main import main
+from backend.scripting import Studio
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +69,19 @@ def refused(capsys: pytest.CaptureFixture[str]):
         return lines[0]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A state folder without a backend; the one that the first command starts there is ended at last."""
+    folder = tmp_path_factory.mktemp("backend") / "state"
+    yield folder
+    with Studio(folder, start=False) as studio:
+        studio.shut_down()
+
+
+@pytest.fixture
+def backend(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LIKENESS_STATE", str(state))
+    monkeypatch.setenv("LIKENESS_ALONE", "no")
+    return state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +11,6 @@ from PIL import Image
 
 from backend.cli.main import main
 from backend.scripting import Studio
-
-
-@pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A state folder without a backend; the one that the first command starts there is ended at last."""
-    folder = tmp_path_factory.mktemp("backend") / "state"
-    yield folder
-    with Studio(folder, start=False) as studio:
-        studio.shut_down()
-
-
-@pytest.fixture
-def backend(state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("LIKENESS_STATE", str(state))
-    monkeypatch.setenv("LIKENESS_ALONE", "no")
-    return state
 
 
 def words(*parts: object) -> list[str]:
