@@ -75,10 +75,10 @@ class Muon:
         theirs = {id(p) for p in self.kernels}
         self.matrices = [nn.Parameter(p.detach().reshape(p.shape[0], -1).clone()) for p in self.kernels]
         rest = [p for p in wanted if id(p) not in theirs]
-        form = {"momentum": 0.95, "nesterov": True, "ns_steps": 4, "adjust_lr_fn": "match_rms_adamw"}
         self.parts: list[Any] = []
         if self.matrices:
-            self.parts.append(torch.optim.Muon(self.matrices, lr=budget.peak, weight_decay=budget.decay, **form))
+            form = "match_rms_adamw"
+            self.parts.append(torch.optim.Muon(self.matrices, lr=budget.peak, weight_decay=budget.decay, ns_steps=4, adjust_lr_fn=form))
         if rest:
             self.parts.append(torch.optim.AdamW(rest, lr=budget.peak, betas=(0.9, 0.99), weight_decay=0.0))
 

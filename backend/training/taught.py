@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from . import loop
 from .typed import tensor
+from .untyped import Untyped
 from .warmup import traits
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ class TaughtTask:
 
     def _texts(self, rows: list[int], draw: torch.Generator) -> tuple[list[str], list[str], Tensor]:
         """What the teacher and what the student reads, and which faces are left out."""
-        people, chance = self.task.people, torch.rand(len(rows), generator=draw).tolist()
-        faceless = torch.rand(len(rows), generator=draw) < _NO_FACE
+        people = self.task.people
+        sceneless, faceless = (torch.rand(len(rows), generator=draw) < share for share in (_NO_SCENE, _NO_FACE))
         told, shown = list[str](), list[str]()
-        for row, u, without in zip(rows, chance, faceless.tolist(), strict=True):
-            scene = "" if u < _NO_SCENE else people.captions[row]
-            who = "" if without else self.traits[row]
+        for number, row in enumerate(rows):
+            scene = "" if bool(sceneless[number]) else people.captions[row]
+            who = "" if bool(faceless[number]) else self.traits[row]
             told.append(", ".join(part for part in (scene, who) if part))
             shown.append(scene)
         return told, shown, faceless
@@ -69,7 +70,8 @@ class TaughtTask:
 
     def _scale(self, scale: float) -> None:
         for processor in self.task.trained.processors:
-            processor.scale = [scale]
+            untyped: Untyped = processor
+            untyped.scale = [scale]
 
     def sheet(self, path: Path) -> None:
         """As InstantID's, without IdentityNet."""
