@@ -47,7 +47,7 @@ from protocol.jobs import (
 )
 from protocol.messages import CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
 from protocol.messages import Preview as PreviewMessage
-from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Outcome, Pictures, Status
+from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Outcome, Pictures, Status, WorkerStage
 
 from .launch import connect
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
@@ -255,8 +255,13 @@ class Studio:
 
     # The backend -----------------------------------------------------------------------------------------------------------------------
     def models(self) -> tuple[ModelInfo, ...]:
-        """The installed models; the first is used when a job names none."""
-        return self._answer(self._client.ask_models(), Models).models
+        """The installed models; the first is used when a job names none. A backend that has just started looks for them first."""
+        end = time.monotonic() + ANSWER_S
+        while not (found := self._answer(self._client.ask_models(), Models).models) and time.monotonic() < end:
+            if not any(device.stage in (WorkerStage.STARTING, WorkerStage.RESTARTING) for device in self.status().devices):
+                break
+            self._client.wait(0.2)
+        return found
 
     def status(self) -> Status:
         """What the backend is and does."""
