@@ -124,10 +124,9 @@ def _check(job: PictureJob, model: Model) -> None:
         raise InvalidRequest(f"There is no scheduler called {sampling.scheduler!r}. Known are: default, {', '.join(SCHEDULERS)}.")
     if not 0 <= sampling.seed < 2**63 - job.count:
         raise InvalidRequest(f"The seed {sampling.seed} is out of range. Choose a number from 0 to 9223372036854774807.")
-    for what, weight in _weights(job):
+    for what, weight, window in _scales(job):
         if not 0 <= weight <= HIGHEST_WEIGHT:
             raise InvalidRequest(f"The weight of {what} is {weight}. Choose 0 to {HIGHEST_WEIGHT:g}.")
-    for what, window in _windows(job):
         if not 0 <= window.start < window.end <= 1:
             raise InvalidRequest(f"The window of {what} is {window.start} to {window.end}. Choose 0 <= start < end <= 1.")
     for guide in job.guides:
@@ -146,24 +145,15 @@ def _check_guide(guide: Guide, job: PictureJob) -> None:
         raise InvalidRequest(f"A guide of kind {guide.kind.value} needs a picture.")
 
 
-def _weights(job: PictureJob) -> Iterator[tuple[str, float]]:
+def _scales(job: PictureJob) -> Iterator[tuple[str, float, Window]]:
+    """Everything that acts with a weight and in a window, by the words that a user knows it by."""
     for number, subject in enumerate(job.subjects, 1):
-        yield f"person {number} (image adapter)", subject.adapter
-        yield f"person {number} (IdentityNet)", subject.identity_net
+        yield f"person {number} (image adapter)", subject.adapter, subject.adapter_window
+        yield f"person {number} (IdentityNet)", subject.identity_net, subject.identity_net_window
     for number, prompt in enumerate(job.image_prompts, 1):
-        yield f"image prompt {number}", prompt.weight
+        yield f"image prompt {number}", prompt.weight, prompt.window
     for number, guide in enumerate(job.guides, 1):
-        yield f"guide {number}", guide.weight
-
-
-def _windows(job: PictureJob) -> Iterator[tuple[str, Window]]:
-    for number, subject in enumerate(job.subjects, 1):
-        yield f"person {number} (image adapter)", subject.adapter_window
-        yield f"person {number} (IdentityNet)", subject.identity_net_window
-    for number, prompt in enumerate(job.image_prompts, 1):
-        yield f"image prompt {number}", prompt.window
-    for number, guide in enumerate(job.guides, 1):
-        yield f"guide {number}", guide.window
+        yield f"guide {number}", guide.weight, guide.window
 
 
 def _canvas(canvas: Canvas | None) -> tuple[Mode, Pixels | None, Pixels | None]:
