@@ -12,9 +12,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from protocol.client import Client
-from protocol.discovery import make_private_folder, note_starting
+from protocol.discovery import Lock, make_private_folder, note_starting
 from protocol.errors import LikenessError, Lost, NotOurKey, NotRunning, ServiceError, Starting, VersionMismatch
 from protocol.events import Link
+
+from .server.process import turn_over
 
 START_S = 60.0
 """A backend answers in about half a second; a cold disk and a busy machine may take it longer."""
@@ -29,6 +31,7 @@ def start_detached(state: Path, options: Sequence[str] = (), environ: Mapping[st
     command = [sys.executable, "-m", "backend", "serve", "--state", str(state), *options]
     own = os.environ if environ is None else environ
     path = os.pathsep.join([str(_ROOT), *filter(None, [own.get("PYTHONPATH")])])
+    turn_over(state / "logs" / "serve.log")
     with (state / "logs" / "serve.log").open("ab") as log:
         flags = 0x00000008 | 0x00000200 if sys.platform == "win32" else 0  # DETACHED_PROCESS | CREATE_NEW_PROCESS_GROUP
         subprocess.Popen(
@@ -78,6 +81,11 @@ def _wait_until_connected(client: Client, state: Path, start: Callable[[], None]
             case Link.NOT_RUNNING | Link.LOST if start is not None and not started:
                 start()
                 started = True
+            case Link.NOT_OUR_KEY if start is not None and (started or nobody_serves(state)):
+                # The file of a backend that is gone names a port that another program has now: it says nothing about ours.
+                if not started:
+                    start()
+                    started = True
             case Link.NOT_RUNNING if not started:
                 raise NotRunning(client.sentence)
             case Link.WRONG_VERSION | Link.NOT_OUR_KEY:
@@ -87,6 +95,14 @@ def _wait_until_connected(client: Client, state: Path, start: Callable[[], None]
         if time.monotonic() > deadline:
             raise ServiceError(f"The backend did not answer within {START_S:.0f} s. Its log is {state / 'logs' / 'serve.log'}.")
         client.wait(0.05)
+
+
+def nobody_serves(state: Path) -> bool:
+    """Whether no backend holds the lock of this folder."""
+    lock = Lock(state)
+    free = lock.acquire()
+    lock.release()
+    return free
 
 
 def _error(link: Link) -> type[LikenessError]:

@@ -6,6 +6,7 @@ A backend is started when none runs; it ends by itself after some idle minutes, 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -112,9 +113,21 @@ def environment(settings: Settings) -> dict[str, str]:
 def _check_device(studio: Studio, device: str) -> None:
     if device == "auto":
         return
-    running = [one.device for one in studio.status().devices]
-    if device not in running:
+    devices = studio.status().devices
+    end = time.monotonic() + 30.0
+    while not all(one.title or one.sentence for one in devices) and time.monotonic() < end:  # "auto" is known when the worker is ready
+        time.sleep(0.2)
+        devices = studio.status().devices
+    running = [_kind(one.title) or one.device if one.device == "auto" else one.device for one in devices]
+    fits = any(one.device == device or (one.device == "auto" and _kind(one.title) == device.split(":")[0]) for one in devices)
+    if not fits:
         raise InvalidRequest(
             f"The backend that runs computes on {', '.join(running)}, not on {device}. End it with `likeness status --stop`, so that "
             "one on that device can start; or use --alone, which computes in the command's own process."
         )
+
+
+def _kind(title: str) -> str:
+    """What "auto" came to: a worker's title begins with cpu or mps, or is the name of a GPU."""
+    first = title.split(" ")[0]
+    return first if first in ("cpu", "mps", "") else "cuda"

@@ -20,24 +20,20 @@ With asyncio: `results = await studio.arun(job)`, or `async for news in studio.a
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeAlias, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
 
-from protocol.discovery import state_folder
-from protocol.errors import InvalidRequest, Lost, NotOurKey, VersionMismatch, error_from_wire
-from protocol.events import Event, Link, Refused
+from protocol.errors import InvalidRequest, Lost
 from protocol.geometry import Extent
 from protocol.jobs import (
     AnalyseFaces,
     BlendCharacters,
     Canvas,
     Character,
-    Job,
     MakeCharacter,
     Photos,
     PictureJob,
@@ -45,20 +41,15 @@ from protocol.jobs import (
     Share,
     Subject,
 )
-from protocol.messages import CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
+from protocol.messages import CharacterPhotos, Characters, Done, JobUpdate, Models, Priority, StatusReport
 from protocol.messages import Preview as PreviewMessage
-from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Outcome, Pictures, Status, WorkerStage
+from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Pictures, Status, WorkerStage
 
-from .launch import connect
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
+from .session import ANSWER_S, TURN_S, Session
 
 if TYPE_CHECKING:
     from PIL import Image
-
-ANSWER_S = 60.0
-"""For questions that need no computing; the backend may be starting again."""
-_TURN_S = 0.02
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -80,8 +71,6 @@ class Preview:
 
 News: TypeAlias = Progress | Preview | Results
 
-
-_Reply = TypeVar("_Reply", Models, Characters, CharacterPhotos, StatusReport, Done)
 
 
 class Options(TypedDict, total=False):
@@ -119,23 +108,11 @@ def portrait_job(who: str | Character | Photos | None, prompt: str, **options: U
     )
 
 
-class Studio:
+class Studio(Session):
     """A connection to the backend. `start=False` raises `NotRunning` instead of starting one.
 
     `options` are those of `likeness serve`, `environ` the environment of a backend that is started (default: this process's).
     """
-
-    def __init__(
-        self,
-        state: Path | str | None = None,
-        *,
-        start: bool = True,
-        options: Sequence[str] = (),
-        environ: Mapping[str, str] | None = None,
-    ) -> None:
-        folder = Path(state).expanduser().absolute() if state is not None else state_folder(os.environ)
-        self._client = connect(folder, start=start, program="script", options=options, environ=environ)
-        self._events: list[Event] = []
 
     # Pictures --------------------------------------------------------------------------------------------------------------------------
     def portrait(self, who: str | Character, prompt: str, **options: Unpack[Options]) -> Results:
@@ -169,12 +146,13 @@ class Studio:
                 for news in self._news(job_id, job):
                     over = isinstance(news, Results)
                     yield news
-                self._client.wait(_TURN_S)
+                self._client.wait(TURN_S)
         finally:
             if not over:
                 self._client.cancel(job_id)
                 self._client.acknowledge(job_id)
-                self._turn()
+                self._client.poll()
+            self._leave(job_id)
 
     async def arun(self, job: PictureJob) -> Results:
         """`run` for asyncio."""
@@ -192,12 +170,13 @@ class Studio:
                 for news in self._news(job_id, job):
                     over = isinstance(news, Results)
                     yield news
-                await asyncio.sleep(_TURN_S)
+                await asyncio.sleep(TURN_S)
         finally:
             if not over:
                 self._client.cancel(job_id)
                 self._client.acknowledge(job_id)
-                self._turn()
+                self._client.poll()
+            self._leave(job_id)
 
     # People ----------------------------------------------------------------------------------------------------------------------------
     def character(
@@ -271,10 +250,6 @@ class Studio:
         """End the backend; accepted jobs go on at its next start."""
         self._answer(self._client.shutdown(), Done)
 
-    def close(self) -> None:
-        """Leave; the backend goes on."""
-        self._client.close()
-
     def __enter__(self) -> Studio:
         """The connected studio."""
         return self
@@ -284,19 +259,6 @@ class Studio:
         self.close()
 
     # Inside ----------------------------------------------------------------------------------------------------------------------------
-    def _submit(self, job: Job, priority: Priority) -> str:
-        return self._client.submit(job, priority=priority)
-
-    def _turn(self) -> None:
-        self._events += self._client.poll()
-
-    def _take(self, job_id: str) -> list[Event]:
-        """What happened to this job; the rest stays for whoever asks for it."""
-        self._turn()
-        mine = [event for event in self._events if _is_about(event, job_id)]
-        self._events = [event for event in self._events if not _is_about(event, job_id)]
-        return mine
-
     def _news(self, job_id: str, job: PictureJob) -> Iterator[News]:
         for event in self._take(job_id):
             match event:
@@ -308,72 +270,3 @@ class Studio:
                     outcome = self._settled(job_id, event)
                     if isinstance(outcome, Pictures):
                         yield results_of(outcome, job)
-
-    def _settled(self, job_id: str, event: Event) -> Outcome | None:
-        """What an event means for its job: an outcome, nothing yet, or an error that is raised."""
-        match event:
-            case Refused():
-                raise event.error
-            case JobUpdate(fault=fault) if event.stage.final and fault is not None:
-                self._client.acknowledge(job_id)
-                raise error_from_wire(fault.code, fault.sentence)
-            case JobUpdate() if event.stage.final:
-                self._client.fetch(job_id)
-            case Fetched():
-                self._client.acknowledge(job_id)
-                return event.outcome
-            case _:
-                pass
-        return None
-
-    def outcome(self, job: Job) -> Outcome:
-        """Do any job and wait for what comes of it, as the protocol has it; leaving early (Ctrl-C) cancels it."""
-        job_id = self._submit(job, Priority.INTERACTIVE)
-        try:
-            while True:
-                for event in self._take(job_id):
-                    outcome = self._settled(job_id, event)
-                    if outcome is not None:
-                        return outcome
-                self._client.wait(_TURN_S)
-        except KeyboardInterrupt:
-            self._client.cancel(job_id)
-            self._client.acknowledge(job_id)
-            self._turn()
-            raise
-
-    def _answer(self, number: int, kind: type[_Reply]) -> _Reply:
-        """The reply to a question; raises what the backend refuses it with."""
-        deadline = time.monotonic() + ANSWER_S
-        while time.monotonic() < deadline:
-            self._turn()
-            for event in self._events:
-                if isinstance(event, kind) and event.request == number:
-                    self._events.remove(event)
-                    return event
-                if isinstance(event, Refused) and event.request.request == number:
-                    self._events.remove(event)
-                    raise event.error
-            self._check_link()
-            self._client.wait(_TURN_S)
-        raise Lost
-
-    def _check_link(self) -> None:
-        """A backend that is away comes again; one that is another one does not become ours by waiting."""
-        match self._client.link:
-            case Link.WRONG_VERSION:
-                raise VersionMismatch(self._client.sentence)
-            case Link.NOT_OUR_KEY:
-                raise NotOurKey(self._client.sentence)
-            case _:
-                pass
-
-
-def _is_about(event: Event, job_id: str) -> bool:
-    match event:
-        case JobUpdate() | PreviewMessage() | Fetched():
-            return event.job_id == job_id
-        case Refused():
-            return getattr(event.request, "job_id", None) == job_id
-        case _:
-            return False

@@ -144,7 +144,7 @@ def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench
 
     model = find_model(settings, model_id or settings.model)
     device, dtype = device_and_dtype(settings)
-    _hush()
+    hush()
     people: dict[str, Identity] = {}
     faces = open_faces(model, settings)
     return Workbench(model, faces, Engine(model, faces, characters=people.__getitem__, device=device, dtype=dtype), people)
@@ -191,8 +191,8 @@ def _unknown(settings: Settings, name: str) -> str:
     return f"There is no model called {name!r}. Installed: {names}. Further models are folders in {settings.models}."
 
 
-def _hush() -> None:
-    """diffusers and transformers report every loaded file; their warnings are for programmers, and go into the report of an error."""
+def hush() -> None:
+    """diffusers and transformers report every loaded file, and quote prompts that are too long: no screen and no log wants that."""
     import diffusers.utils.logging as diffusers_log
     import transformers.utils.logging as transformers_log
 

@@ -248,6 +248,11 @@ class Client:
             self.link, self.sentence = link, sentence
             self._events.append(LinkChanged(link, sentence))
 
+    @property
+    def idle(self) -> bool:
+        """Whether the backend answered everything that was asked."""
+        return not self._pending
+
     # What goes out -------------------------------------------------------------------------------------------------------------------
     def _next(self) -> int:
         self._number += 1

@@ -82,6 +82,8 @@ QUEUED_PER_CLIENT = 64
 SPOOL_BYTES_PER_CLIENT = 1024**3
 KEEP_ACKNOWLEDGED_S = 24 * 3600
 """A host may die between placing a layer and saving the document."""
+KEEP_UNCLAIMED_S = 30 * 24 * 3600
+"""A result that no program came back for: a month, then its place is needed."""
 KEEP_ACKNOWLEDGED_BYTES = 2 * 1024**3
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
 """Free space that a new job must leave: the results of the jobs before it need room too."""

@@ -15,7 +15,7 @@ from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
 from .discovery import Connection
-from .errors import NoEncryption
+from .errors import NoEncryption, NotRunning
 from .limits import FRAME_BYTES, HANDSHAKE_MS, RECEIVE_QUEUE, SEND_QUEUE
 from .shapes import Buffer
 
@@ -163,12 +163,16 @@ class ClientSocket:
         _set_common(self._dealer)
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)  # nothing is queued for a peer that is not there
         self._dealer.setsockopt(zmq.RECONNECT_IVL, -1)
-        self._dealer.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode())
-        self._dealer.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode())
-        self._dealer.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
-        self._monitor = self._dealer.get_monitor_socket()
-        self._monitor.setsockopt(zmq.LINGER, 0)
-        self._dealer.connect(connection.endpoint)
+        try:
+            self._dealer.setsockopt(zmq.CURVE_SERVERKEY, connection.server_key.encode())
+            self._dealer.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_key.encode())
+            self._dealer.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
+            self._monitor = self._dealer.get_monitor_socket()
+            self._monitor.setsockopt(zmq.LINGER, 0)
+            self._dealer.connect(connection.endpoint)
+        except zmq.ZMQError as error:  # keys that are none, a port that is none
+            self._dealer.close()
+            raise NotRunning(f"The backend's connection file is damaged. {NotRunning.cure}") from error
 
     def signs(self) -> list[Sign]:
         """What the connection did since the last call."""

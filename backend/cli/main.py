@@ -104,6 +104,11 @@ def _version() -> str:
         return "(not installed: running from the source folder)"
 
 
+def _without_values(words: Sequence[str]) -> str:
+    """Command and option names: what a report needs, without a prompt or the name of a photo."""
+    return " ".join(word.split("=")[0] for word in words if word in COMMANDS or word.startswith("-"))
+
+
 def _unexpected(error: Exception, command: str, words: Sequence[str], logs: Path) -> str:
     """Write the report that a bug needs; the sentence for the screen."""
     import platform
@@ -111,7 +116,7 @@ def _unexpected(error: Exception, command: str, words: Sequence[str], logs: Path
 
     summary = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     machine = f"likeness {_version()}, Python {platform.python_version()}, {platform.platform()}"
-    report = [machine, f"arguments: {words!r}", "", traceback.format_exc()]
+    report = [machine, f"arguments: {_without_values(words)}", "", traceback.format_exc()]
     file = logs / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def add_arguments(parser: ArgumentParser) -> None:
     """The options."""
     parser.add_argument("--detach", action="store_true", help="start it in the background and return when it can be reached")
-    parser.add_argument("--on", action="append", metavar="DEVICE", help="a device to compute on; give it again for more (cuda:0, cuda:1)")
+    parser.add_argument(
+        "--on", "--device", dest="on", action="append", metavar="DEVICE", help="a device; give it again for more (cuda:0, cuda:1)"
+    )
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep jobs, characters and logs there")
     parser.add_argument("--idle-minutes", type=float, metavar="N", help="end after N minutes without a client and a job")
     parser.add_argument("--pipeline", choices=("studio", "nothing"), default="studio", help="'nothing' draws nothing, to try a host out")

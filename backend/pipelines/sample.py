@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from protocol.errors import ModelError
+from protocol.errors import NumericalFailure
 from protocol.geometry import Extent
 
 from ..models.adapters import Untyped
@@ -67,7 +67,9 @@ def draw(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks | None = None) ->
     """The picture (H, W, 3) of `recipe`; the same recipe and seed give the same bytes on the same machine."""
     values: NDArray[np.float32] = _call(parts, recipe, seed, hooks or Hooks(), {"output_type": "np"})[0]
     if not np.isfinite(values).all():
-        raise ModelError(f"The VAE of {parts.model.id!r} gave numbers that are no colours, as some do in half precision. Use float32.")
+        raise NumericalFailure(
+            f"The VAE of {parts.model.id!r} gave numbers that are no colours, as some do in half precision. Use float32."
+        )
     return (values.clip(0, 1) * 255).round().astype(np.uint8)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.checks import check_job
 from protocol.codec import reply_codec, request_codec
-from protocol.errors import Busy, LikenessError, NotGreeted
+from protocol.errors import Busy, LikenessError, NotGreeted, ServiceError
 from protocol.limits import CHARACTERS_PER_PAGE
 from protocol.messages import (
     Accepted,
@@ -53,6 +54,7 @@ _MESSAGES_PER_TURN = 64
 _TURN_S = 0.25
 """The longest time without a look at the clock: restarts and retries are due then."""
 _CONNECTIONS = 256
+_COMPLAINT_S = 60.0
 
 
 class Door(Protocol):
@@ -114,6 +116,7 @@ class Broker:
         self._peers: dict[str, bytes] = {}
         self._log = logging.getLogger("likeness.broker")
         self._dispatcher: Dispatcher | None = None
+        self._complained = -_COMPLAINT_S
         self.leaving = False
         """A client asked the backend to end."""
 
@@ -136,7 +139,15 @@ class Broker:
             if message is None:
                 break
             self._hear(*message)
-        self.dispatcher.tick(self._clock())
+        self._tick()
+
+    def _tick(self) -> None:
+        try:
+            self.dispatcher.tick(self._clock())
+        except Exception:  # as above; the next turn tries again
+            if self._clock() - self._complained > _COMPLAINT_S:
+                self._log.exception("the jobs could not be looked after")
+                self._complained = self._clock()
 
     def tell(self, client: str, reply: Reply) -> None:
         """Send an event to a client, if it is there and reads; its heartbeat finds out what it missed."""
@@ -152,7 +163,9 @@ class Broker:
     def idle_s(self) -> float:
         """Seconds without any client and any job."""
         queued, running, _, _ = self.dispatcher.counts()
-        return 0.0 if queued or running else self._clock() - self.last_request
+        if queued or running:
+            self.last_request = self._clock()
+        return self._clock() - self.last_request
 
     # Inside ------------------------------------------------------------------------------------------------------------------------------
     def _hear(self, peer: bytes, frames: list[Buffer]) -> None:
@@ -163,7 +176,14 @@ class Broker:
                 raise NotGreeted
             self._answer(peer, request)
         except LikenessError as error:
-            retry = 2.0 if isinstance(error, Busy) else None
+            self._reject(peer, frames, error)
+        except Exception as error:  # a fault of the program must not end the backend, and everybody's jobs with it
+            self._log.exception("a request was not understood")
+            self._reject(peer, frames, ServiceError(f"The backend failed at this request ({type(error).__name__}). {ServiceError.cure}"))
+
+    def _reject(self, peer: bytes, frames: list[Buffer], error: LikenessError) -> None:
+        retry = 2.0 if isinstance(error, Busy) else None
+        with suppress(LikenessError):
             self._send(peer, Rejected(self._requests.request_number(frames), error.code, sentence_of(error), retry))
 
     def _answer(self, peer: bytes, request: Request) -> None:

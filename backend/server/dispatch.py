@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from protocol.codec import Codec
-from protocol.errors import Cancelled, JobIdConflict, LikenessError, PoisonJob, ServiceError, UnknownJob
+from protocol.errors import Cancelled, Interrupted, JobIdConflict, LikenessError, PoisonJob, ServiceError, UnknownJob
 from protocol.jobs import Job
-from protocol.limits import KEEP_ACKNOWLEDGED_BYTES, KEEP_ACKNOWLEDGED_S
+from protocol.limits import KEEP_ACKNOWLEDGED_BYTES, KEEP_ACKNOWLEDGED_S, KEEP_UNCLAIMED_S
 from protocol.messages import Fault, JobBrief, JobUpdate, Preview, Reply, Stage, Submit
 from protocol.results import Outcome
 
@@ -27,6 +27,8 @@ from .supervisor import Death, End, Look, Progress, Report, Supervisor
 
 KEEP_ACKNOWLEDGED_JOBS = 1000
 """Rows are small, but ten thousand of them a day are not needed."""
+RESULT_BYTES = 16 * 1024**2
+"""Room that must be free beside the reserve before a worker begins: about what a picture needs."""
 _PRUNE_S = 60.0
 _ROOM = 256
 """So many more jobs, and it is time to look for old ones before the minute is over."""
@@ -42,6 +44,8 @@ class _Job:
     output_bytes: int = 0
     fault: tuple[str, str] | None = None
     acknowledged: float | None = None
+    ended: float | None = None
+    """When it was over, seconds since 1970; after a restart, that of the restart."""
     progress: Progress | None = None
 
 
@@ -56,7 +60,7 @@ class Dispatcher:
         self._jobs: dict[str, _Job] = {}
         self._served: dict[str, int] = {}
         self._unsaved: list[End] = []
-        self._retry_at = self._prune_at = 0.0
+        self._retry_at = self._prune_at = self._room_at = 0.0
         self._crowded = 0
         for kept in spool.load():
             self._jobs[kept.entry.job_id] = self._revived(kept)
@@ -88,15 +92,15 @@ class Dispatcher:
             if ran:
                 self._supervisor.stop(job_id, self._now)
 
-    def update(self, client: str, job_id: str, request: int | None = None) -> JobUpdate:
-        """Where a job is; raises `UnknownJob`."""
+    def update(self, client: str, job_id: str, request: int | None = None, place: int | None = None) -> JobUpdate:
+        """Where a job is; raises `UnknownJob`. `place` is the number of jobs before it, where the caller knows it."""
         job = self._find(client, job_id)
         progress = job.progress if job.entry.stage is Stage.RUNNING else None
         return JobUpdate(
             job_id,
             job.entry.stage,
             request,
-            position=self._position(job_id) if job.entry.stage is Stage.QUEUED else None,
+            position=(self._position(job_id) if place is None else place) if job.entry.stage is Stage.QUEUED else None,
             step=progress.step if progress else None,
             steps=progress.steps if progress else None,
             seconds_left=progress.seconds_left if progress else None,
@@ -111,7 +115,11 @@ class Dispatcher:
         if job.entry.stage is not Stage.DONE:
             raise UnknownJob(f"The job is {job.entry.stage.value}, so there is nothing to fetch. {UnknownJob.cure}")
         blob = self._spool.outcome(job_id)
-        return self._outcomes.decode_header(blob.header, map_planes(blob.path, blob.lengths), blob.version), job.note
+        try:
+            planes = map_planes(blob.path, blob.lengths)
+        except (OSError, ValueError) as error:
+            raise Interrupted(f"The result's file is gone from the spool, so it cannot be given out. {Interrupted.cure}") from error
+        return self._outcomes.decode_header(blob.header, planes, blob.version), job.note
 
     def acknowledge(self, client: str, job_id: str) -> None:
         """The client has what it wanted; a job that is not over is cancelled."""
@@ -155,17 +163,21 @@ class Dispatcher:
     _now = 0.0
 
     def _give(self, now: float) -> None:
+        if now < self._room_at:
+            return
         for device in self._supervisor.idle():
             entry = next_job([job.entry for job in self._jobs.values()], self._served)
             if entry is None:
                 return
             job = self._jobs[entry.job_id]
             try:
+                self._spool.check_room(RESULT_BYTES)  # else the worker could not write its result, and the job would fail instead of wait
                 blob = self._spool.job(entry.job_id)
                 self._spool.save(leased(entry))
             except ServiceError as error:
                 self._log.warning("%s", error)
-                return  # still queued; the next tick tries again
+                self._room_at = now + 1.0
+                return  # still queued, and tried again
             job.entry, job.progress = leased(entry), None
             self._served[entry.client] = max(self._served.values(), default=0) + 1
             places = str(blob.path), str(self._spool.output_path(entry.job_id, job.entry.attempt))
@@ -203,7 +215,7 @@ class Dispatcher:
             self._unsaved.append(end)
             self._retry_at = now + 1.0
             return
-        job.entry, job.fault, job.output_bytes, job.input_bytes = entry, end.fault, sum(end.lengths), 0
+        job.entry, job.fault, job.output_bytes, job.input_bytes, job.ended = entry, end.fault, sum(end.lengths), 0, self._wall()
         self._log.info("job %s %s", end.job_id, stage.value)
         self._announce(end.job_id)
 
@@ -224,7 +236,7 @@ class Dispatcher:
         """End a job without an outcome."""
         entry = replace(job.entry, stage=stage)
         self._spool.end(entry, fault)
-        job.entry, job.fault, job.input_bytes = entry, fault, 0
+        job.entry, job.fault, job.input_bytes, job.ended = entry, fault, 0, self._wall()
         self._log.info("job %s %s", entry.job_id, stage.value)
         self._announce(entry.job_id)
 
@@ -237,7 +249,7 @@ class Dispatcher:
                 self._spool.end(entry, fault)
             else:
                 self._spool.save(entry)
-        return _Job(entry, kept.note, kept.input_bytes, kept.output_bytes, fault, kept.acknowledged)
+        return _Job(entry, kept.note, kept.input_bytes, kept.output_bytes, fault, kept.acknowledged, self._wall())
 
     def _find(self, client: str, job_id: str) -> _Job:
         job = self._jobs.get(job_id)
@@ -261,11 +273,12 @@ class Dispatcher:
 
     def _announce_queue(self) -> None:
         """The queue moved: say so to those who wait."""
-        for entry in in_order((job.entry for job in self._jobs.values()), self._served):
-            self._announce(entry.job_id)
+        order = in_order([job.entry for job in self._jobs.values()], self._served)
+        for place, entry in enumerate(order):
+            self._tell(entry.client, self.update(entry.client, entry.job_id, place=place))
 
     def _position(self, job_id: str) -> int:
-        order = in_order((job.entry for job in self._jobs.values()), self._served)
+        order = in_order([job.entry for job in self._jobs.values()], self._served)
         return next((place for place, entry in enumerate(order) if entry.job_id == job_id), 0)
 
     def _bytes_of(self, client: str) -> int:
@@ -273,7 +286,7 @@ class Dispatcher:
         return sum(job.input_bytes + job.output_bytes for job in own)
 
     def _prune(self) -> None:
-        """Forget acknowledged jobs: those of yesterday, and the oldest when they are too many or too large."""
+        """Forget acknowledged jobs, those of yesterday and the oldest when they are too many or too large; and what nobody claimed."""
         taken = sorted((job for job in self._jobs.values() if job.acknowledged is not None), key=lambda job: -(job.acknowledged or 0.0))
         now, total, gone = self._wall(), 0, list[Entry]()
         for number, job in enumerate(taken):
@@ -281,13 +294,20 @@ class Dispatcher:
             old = now - (job.acknowledged or 0.0) > KEEP_ACKNOWLEDGED_S
             if old or total > KEEP_ACKNOWLEDGED_BYTES or number >= KEEP_ACKNOWLEDGED_JOBS:
                 gone.append(job.entry)
+        gone += [job.entry for job in self._jobs.values() if self._unclaimed(job, now)]
         if gone:
             self._spool.forget(gone)
             for entry in gone:
                 del self._jobs[entry.job_id]
+        clients = {job.entry.client for job in self._jobs.values()}
+        self._served = {client: turn for client, turn in self._served.items() if client in clients}
         self._crowded = len(self._jobs) + _ROOM
+
+    def _unclaimed(self, job: _Job, now: float) -> bool:
+        """Over for a month, and its program never came back for it."""
+        return job.entry.stage.final and job.acknowledged is None and now - (job.ended or now) > KEEP_UNCLAIMED_S
 
 
 def sentence_of(error: LikenessError) -> str:
-    """An error's sentence, as long as a message may carry."""
-    return str(error)[:1000]
+    """An error's sentence, as long as a message may carry, and only of letters that one may: it can quote what a client sent."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in str(error))[:1000]

@@ -17,6 +17,7 @@ from ..pipe import ToWorker, Word, channel_pair
 
 _LOG_BYTES = 1024 * 1024
 _LOGS = 3
+_DEATH_S = 5.0
 
 
 class WorkerProcess:
@@ -62,7 +63,8 @@ class WorkerProcess:
         else:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # one that hangs in a driver must not take the server along
+            self._process.wait(timeout=_DEATH_S)
 
     def last_words(self) -> str:
         """The end of its log, at most 40 lines."""

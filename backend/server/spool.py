@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ class Spool:
     def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Buffer]) -> None:
         """Keep a new job. When this returns, the death of any process does not lose it. Raises `DiskFull` or `SpoolUnusable`."""
         needed = sum(memoryview(plane).nbytes for plane in planes)
-        self._check_room(needed)
+        self.check_room(needed)
         path = self.input_path(entry.job_id)
         with _as_errors(self.folder, needed):
             if planes:
@@ -166,7 +166,8 @@ class Spool:
             self._point("finish.renamed")
             code, sentence = fault or (None, None)
             self._base.execute(
-                "UPDATE jobs SET stage=?, kills=?, outcome=?, out_attempt=?, out_lengths=?, code=?, sentence=?, flushed=0 WHERE job_id=?",
+                "UPDATE jobs SET stage=?, kills=?, outcome=?, out_attempt=?, out_lengths=?, code=?, sentence=?, flushed=2*(flushed>0) "
+                "WHERE job_id=?",  # 2: the job is through to the disk, its result not yet
                 (entry.stage.value, entry.kills, outcome, entry.attempt, _join(lengths), code, sentence, entry.job_id),
             )
             self._point("finish.committed")
@@ -183,9 +184,10 @@ class Spool:
         with _as_errors(self.folder, 0):
             self._base.executemany("DELETE FROM jobs WHERE job_id=?", [(entry.job_id,) for entry in entries])
         for entry in entries:
-            self.input_path(entry.job_id).unlink(missing_ok=True)
+            _discard(self.input_path(entry.job_id))
             for attempt in range(1, entry.attempt + 1):
-                self._result_path(entry.job_id, attempt).unlink(missing_ok=True)
+                _discard(self._result_path(entry.job_id, attempt))
+                _discard(self.output_path(entry.job_id, attempt))
 
     def note_flushed(self) -> None:
         """Note which jobs are through to the disk by now; the planes of those that are over are deleted."""
@@ -197,7 +199,7 @@ class Spool:
         for job_id, _ in done:
             row = self._base.execute("SELECT stage FROM jobs WHERE job_id=?", (job_id,)).fetchone()
             if row is None or Stage(row[0]).final:
-                self.input_path(job_id).unlink(missing_ok=True)
+                _discard(self.input_path(job_id))
 
     # What is there ----------------------------------------------------------------------------------------------------------------------
     def load(self) -> list[Kept]:
@@ -239,7 +241,8 @@ class Spool:
 
     # Inside -----------------------------------------------------------------------------------------------------------------------------
     def _blob(self, query: str, job_id: str, path: Callable[[int], Path]) -> Blob:
-        row = self._base.execute(query, (job_id,)).fetchone()
+        with _as_errors(self.folder, 0):
+            row = self._base.execute(query, (job_id,)).fetchone()
         if row is None:
             raise KeyError(job_id)
         header, version, lengths, *attempt = row
@@ -248,7 +251,8 @@ class Spool:
     def _result_path(self, job_id: str, attempt: int) -> Path:
         return self._planes / f"{job_id}.{attempt}.out"
 
-    def _check_room(self, needed: int) -> None:
+    def check_room(self, needed: int) -> None:
+        """Raise `DiskFull` if `needed` bytes and the reserve are not free."""
         free = self.disk_free()
         if free < needed + self._reserve:
             raise _disk_full(self.folder, needed + self._reserve, free)
@@ -265,19 +269,33 @@ class Spool:
             if not stage.final or stage is Stage.DONE:
                 if self._is_whole(blob, job_id, power_cut):
                     owned.add(blob.path.name)
+                elif stage is Stage.DONE and self._lies_there(self.job(job_id)) and self._flushed(job_id) == 2:
+                    owned.add(self.input_path(job_id).name)  # kept until the result was through to the disk, so it can be done again
+                    self._again(kept.entry)
                 else:
                     self._interrupt(kept.entry)
         for path in self._planes.iterdir():
             if path.name not in owned:
                 path.unlink(missing_ok=True)
 
+    def _lies_there(self, blob: Blob) -> bool:
+        return not blob.lengths or (blob.path.exists() and blob.path.stat().st_size == sum(blob.lengths))
+
+    def _again(self, entry: Entry) -> None:
+        self._base.execute(
+            "UPDATE jobs SET stage=?, outcome=NULL, out_lengths='', out_attempt=NULL, flushed=1 WHERE job_id=?",
+            (Stage.QUEUED.value, entry.job_id),
+        )
+
     def _is_whole(self, blob: Blob, job_id: str, power_cut: bool) -> bool:
         if not blob.lengths:
             return True
-        if not blob.path.exists() or blob.path.stat().st_size != sum(blob.lengths):
+        if not self._lies_there(blob):
             return False
-        (flushed,) = self._base.execute("SELECT flushed FROM jobs WHERE job_id=?", (job_id,)).fetchone()
-        return bool(flushed) or not power_cut
+        return self._flushed(job_id) == 1 or not power_cut
+
+    def _flushed(self, job_id: str) -> int:
+        return int(self._base.execute("SELECT flushed FROM jobs WHERE job_id=?", (job_id,)).fetchone()[0])
 
     def _interrupt(self, entry: Entry) -> None:
         self._base.execute(
@@ -291,6 +309,12 @@ def _kept(row: tuple[Any, ...]) -> Kept:
     entry = Entry(job_id, client, Priority(priority), order, Stage(stage), attempt, kills, acknowledged is not None)
     fault = None if code is None else (code, sentence)
     return Kept(entry, note, sum(_split(lengths)), sum(_split(out_lengths)), fault, acknowledged)
+
+
+def _discard(path: Path) -> None:
+    """Delete a file that nobody needs; what cannot be deleted now is swept at the next start."""
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def boot_name() -> str:

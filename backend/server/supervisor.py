@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from protocol.errors import BackendUnavailable, WorkerStalled
+from protocol.errors import BackendUnavailable, LikenessError, WorkerStalled
 from protocol.planes import Plane
 from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
@@ -223,6 +223,8 @@ class Supervisor:
             words = process.receive()
         except EOFError:
             return self._lose(slot, "it ended", now)
+        except LikenessError:
+            return self._lose(slot, "it said what nobody understands", now)
         reports: list[Report] = []
         for word, blob in words:
             slot.heard_at = now

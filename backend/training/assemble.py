@@ -25,7 +25,7 @@ drawn = true
 
 [defaults]
 steps = 20
-guidance_scale = 3.0
+guidance_scale = 4.0
 
 [faces]
 folder = "faces"

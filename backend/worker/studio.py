@@ -26,7 +26,7 @@ from ..characters import CharacterStore
 from ..config import Settings
 from ..faces import Face, Identity, cosine, embedding_of
 from ..pipe import Beat
-from ..workbench import device_and_dtype, find_model, installed
+from ..workbench import device_and_dtype, find_model, hush, installed
 from .casting import blended, made_from_photos, numbers_of
 from .desks import Desk, Desks, memory_budget
 from .memory import Rung
@@ -43,6 +43,7 @@ class Studio:
         self._settings = settings
         self._characters = CharacterStore(characters)
         self._device, _ = device_and_dtype(settings)
+        hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
 
     @property

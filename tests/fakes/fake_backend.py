@@ -14,6 +14,7 @@ from protocol.discovery import Connection, remove_connection, write_connection
 from protocol.messages import Hello, Ping, Pong, Reply, Request, Welcome
 from protocol.results import WorkerStage
 from protocol.transport import ServerSocket, new_keys
+from protocol.version import VERSION
 
 
 class FakeBackend:
@@ -26,7 +27,7 @@ class FakeBackend:
         server, client = new_keys(), new_keys()
         self.socket = ServerSocket(self.context, server, client.public)
         self.connection = Connection(
-            self.socket.endpoint, server.public, client.public, client.secret, 1, time.time(), "e" * 32, (1, 0)
+            self.socket.endpoint, server.public, client.public, client.secret, 1, time.time(), "e" * 32, (VERSION.major, VERSION.minor)
         )
         self.peer = b""
         write_connection(folder, self.connection)

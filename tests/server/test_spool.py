@@ -217,6 +217,23 @@ def test_after_a_power_cut_what_was_flushed_is_there_and_what_was_not_is_said(tm
     assert [kept.fault[0] for kept in again.load() if kept.fault] == [Interrupted.code]
 
 
+def test_after_a_power_cut_a_flushed_job_whose_result_was_not_flushed_is_done_again(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", boot="before")
+    add(spool, 1)
+    spool.close()
+    spool = Spool(tmp_path / "spool", boot="before")
+    spool._flusher.close()
+    (entry,) = [kept.entry for kept in spool.load()]
+    running = leased(entry)
+    spool.save(running)
+    finish(spool, running)
+    spool._base.close()
+    again = Spool(tmp_path / "spool", boot="after")
+    assert stages(again) == {1: Stage.QUEUED}
+    blob = again.job(entry.job_id)
+    assert blob.path.stat().st_size == sum(blob.lengths)
+
+
 def test_the_death_of_the_process_alone_needs_no_flush(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool", boot="same")
     spool._flusher.close()

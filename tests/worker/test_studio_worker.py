@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_models import FakeFaces, tiny_model
 
 from backend import images
@@ -17,11 +18,13 @@ from backend.models.bundle import Model
 from backend.pipe import encode_outcome
 from backend.pipelines.engine import Engine
 from backend.worker import desks as desks_module
+from backend.worker.memory import climb_down
 from backend.worker.studio import Studio
-from protocol.errors import Cancelled, InvalidRequest, NameTaken, NoFace, UnknownModel
+from protocol.errors import Cancelled, InvalidRequest, NameTaken, NoFace, NumericalFailure, OutOfMemory, UnknownModel
 from protocol.geometry import Extent
 from protocol.jobs import AnalyseFaces, BlendCharacters, Character, MakeCharacter, Photos, PictureJob, Sampling, Share, Subject
 from protocol.planes import Layout, Plane
+from protocol.results import Pictures
 
 SIXTEEN = Extent(64, 64)
 
@@ -106,6 +109,55 @@ def test_a_cancelled_job_stops_at_the_next_step(studio: Studio) -> None:
     with pytest.raises(Cancelled):
         studio.run(job(count=4), watch, None)
     assert len(watch.steps) == 1
+
+
+class Full:
+    """Memory that is full at one call of a module, as often as `times`."""
+
+    def __init__(self, module: torch.nn.Module, call: int, times: int) -> None:
+        self.call, self.left, self.calls = call, times, 0
+        self.handle = module.register_forward_pre_hook(self)
+
+    def __call__(self, *_: object) -> None:
+        self.calls += 1
+        if self.left and self.calls == self.call:
+            self.left, self.calls = self.left - 1, 0
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB.")
+
+
+@pytest.mark.parametrize(("part", "call"), [("unet", 1), ("unet", 2), ("text_encoder", 1), ("vae.decoder", 1)])
+def test_memory_that_is_full_at_any_step_is_retried_down_the_ladder_then_said_and_the_next_job_succeeds(
+    studio: Studio, part: str, call: int
+) -> None:
+    clean = studio.run(job(), Watch(), None)
+    parts = studio._desk(None).engine.parts
+    module = parts.base["vae"].decoder if part == "vae.decoder" else parts.base[part]
+
+    def down_the_ladder() -> Pictures:
+        parts.prompts.clear()
+        return climb_down(studio.ladder(), lambda rung: studio.run(job(), Watch(), rung), studio.free)
+
+    once = Full(module, call, times=1)
+    made = down_the_ladder()
+    once.handle.remove()
+    assert made.rung == "with nothing else loaded"
+    assert bytes(made.pictures[0].picture.data) == bytes(clean.pictures[0].picture.data)
+
+    ever = Full(module, call, times=99)
+    with pytest.raises(OutOfMemory, match="does not fit into the memory"):
+        down_the_ladder()
+    ever.handle.remove()
+    after = studio.run(job(), Watch(), None)
+    assert bytes(after.pictures[0].picture.data) == bytes(clean.pictures[0].picture.data)
+
+
+def test_a_picture_of_numbers_that_are_none_is_said_and_not_painted(studio: Studio) -> None:
+    vae = studio._desk(None).engine.parts.base["vae"]
+    handle = vae.decoder.register_forward_hook(lambda module, inputs, output: output * float("nan"))
+    with pytest.raises(NumericalFailure, match="no colours"):
+        studio.run(job(), Watch(), None)
+    handle.remove()
+    assert studio.run(job(), Watch(), None).pictures
 
 
 @pytest.mark.parametrize(("budget", "stay"), [(10**12, ("tiny-sdxl", "twin")), (1, ("twin",))])

@@ -1,0 +1,187 @@
+"""What nobody should send, and nobody can foresee, does not end the backend."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgpack
+import pytest
+import zmq
+from running_backend import Pair, job, setup
+
+from backend.launch import connect
+from backend.scripting import Studio
+from backend.server.dispatch import RESULT_BYTES
+from backend.server.queue import Limits
+from protocol.discovery import read_connection, write_connection
+from protocol.errors import DiskFull, NotRunning
+from protocol.events import Link
+from protocol.messages import JobUpdate, Priority, Stage, StatusReport
+from protocol.results import WorkerStage
+from protocol.transport import ClientSocket
+from protocol.version import PREAMBLE
+
+SERVE = ("--pipeline", "nothing")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(setup(tmp_path / "state", limits=Limits(queued=8)))
+    yield pair
+    pair.close()
+
+
+def connected(pair: Pair):
+    client = pair.client(uuid.uuid4().hex)
+    pair.until(lambda: client.link is Link.CONNECTED)
+    return client
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"kind": "hello", "a\x00b": 1},
+        {"kind": "hello\x07"},
+        {"kind": "hello", "request": 1, "client": "\x1b[2J", "program": "x"},
+        {"\x00": 1},
+    ],
+)
+def test_a_message_with_control_characters_in_it_is_refused_and_the_next_client_is_served(own: Pair, header: dict[str, object]) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    raw = ClientSocket(context, read_connection(own.setup.state))
+    end = time.monotonic() + 10
+    while not raw.send([PREAMBLE, msgpack.packb(header)]) and time.monotonic() < end:
+        own.service.broker.turn(0.01)
+    answered = None
+    while answered is None and time.monotonic() < end:
+        own.service.broker.turn(0.01)
+        answered = raw.receive()
+    assert answered is not None
+    assert msgpack.unpackb(bytes(answered[1]))["kind"] == "rejected"
+    raw.close()
+    context.destroy(linger=0)
+    connected(own)
+
+
+def test_a_fault_of_the_program_in_one_request_does_not_end_the_others(own: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = connected(own)
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(own.service.broker, "_status", broken)
+    client.ask_status()
+    own.until(lambda: any("RuntimeError" in str(getattr(event, "error", "")) for event in own.events[client]))
+    monkeypatch.undo()
+    client.ask_status()
+    own.until(lambda: bool(own.of(client, StatusReport)))
+
+
+def test_while_the_disk_is_full_accepted_jobs_wait_and_are_done_when_there_is_room(own: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = connected(own)
+    spool = own.service.broker.dispatcher._spool
+    full = True
+
+    def check_room(needed: int) -> None:
+        if full and needed == RESULT_BYTES:
+            raise DiskFull
+
+    monkeypatch.setattr(spool, "check_room", check_room)
+    job_id = client.submit(job(1, "steps=1"))
+    own.until(lambda: bool(own.of(client, JobUpdate, job_id)))
+    end = time.monotonic() + 3
+    own.until(lambda: time.monotonic() > end)
+    assert {update.stage for update in own.of(client, JobUpdate, job_id)} == {Stage.QUEUED}
+    full = False
+    own.until(lambda: own.of(client, JobUpdate, job_id)[-1].stage is Stage.DONE)
+
+
+def test_batch_jobs_know_how_many_are_before_them(own: Pair) -> None:
+    client = connected(own)
+    blocker = client.submit(job(1, "steps=200 step_s=0.02"))
+    own.until(lambda: any(update.stage is Stage.RUNNING for update in own.of(client, JobUpdate, blocker)))
+    waiting = [client.submit(job(seed, "steps=1"), priority=Priority.BATCH) for seed in (2, 3, 4)]
+    own.until(lambda: all(own.of(client, JobUpdate, job_id) for job_id in waiting))
+    assert [own.of(client, JobUpdate, job_id)[-1].position for job_id in waiting] == [0, 1, 2]
+
+
+def test_status_is_answered_within_a_second_of_the_start_while_the_worker_is_not_ready(tmp_path: Path) -> None:
+    with Studio(tmp_path / "state", options=["--on", "cpu"]) as studio:
+        status = studio.status()
+        assert status.uptime_s < 1.5  # a backend that waited for torch would be five seconds old
+        assert status.devices[0].stage is WorkerStage.STARTING
+        assert "sketch" in [model.id for model in studio.models()]
+        studio.shut_down()
+
+
+def test_a_script_leaves_nothing_behind_that_nobody_will_claim(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for _ in range(3):
+        with Studio(state, options=SERVE) as studio:
+            studio.picture("anything", size=(8, 8))
+    with Studio(state, start=False) as studio:
+        assert len(studio._events) < 3
+        studio.shut_down()
+    end = time.monotonic() + 10
+    while connectable(state) and time.monotonic() < end:
+        time.sleep(0.1)
+    base = sqlite3.connect(f"file:{next(state.rglob('spool.sqlite'))}?mode=ro", uri=True)
+    assert base.execute("SELECT count(*), sum(acknowledged IS NULL) FROM jobs").fetchone() == (3, 0)
+
+
+def connectable(state: Path) -> bool:
+    try:
+        connect(state, start=False).close()
+    except NotRunning:
+        return False
+    return True
+
+
+def test_a_backend_that_was_killed_is_started_again_by_the_script_that_waits(tmp_path: Path) -> None:
+    import os
+    import signal
+
+    with Studio(tmp_path / "state", options=SERVE) as studio:
+        studio.picture("before", size=(8, 8))
+        os.kill(studio.status().pid, signal.SIGKILL)
+        assert len(studio.picture("after", size=(8, 8))) == 1
+        studio.shut_down()
+
+
+def test_the_file_of_a_dead_backend_whose_port_is_another_programs_now_stops_nobody(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with Studio(state, options=SERVE) as studio:
+        old = read_connection(state)
+        studio.shut_down()
+    end = time.monotonic() + 10
+    while connectable(state) and time.monotonic() < end:
+        time.sleep(0.1)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    stranger = context.socket(zmq.ROUTER)
+    while True:
+        try:
+            stranger.bind(old.endpoint)
+            break
+        except zmq.ZMQError:  # the backend's process has not quite ended
+            assert time.monotonic() < end + 20
+            time.sleep(0.1)
+    write_connection(state, old)
+    with Studio(state, options=SERVE) as studio:
+        assert studio.status().release
+        studio.shut_down()
+    context.destroy(linger=0)
+
+
+def test_an_idle_backend_ends_by_itself_after_its_last_job(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with Studio(state, options=[*SERVE, "--idle-minutes", "0.03"]) as studio:
+        studio.picture("anything", size=(8, 8))
+    end = time.monotonic() + 20
+    while connectable(state) and time.monotonic() < end:
+        time.sleep(2.5)  # each look is a client, which is no idleness
+    with pytest.raises(NotRunning):
+        connect(state, start=False)
