@@ -48,6 +48,8 @@ def plan_crop(mask: Pixels, sizes: Sequence[Extent], *, context: float = CONTEXT
     size = _in_proportion(shown, work)
     if _suits(work, size, box, Extent(width, height)):
         size = work
+    elif size.width > width or size.height > height:
+        size = _on_canvas(work, size, box, Extent(width, height))
     x = _place(box.x + box.width / 2, size.width, width)
     y = _place(box.y + box.height / 2, size.height, height)
     return Frame(Bounds(x, y, size.width, size.height), work)
@@ -167,6 +169,14 @@ def _suits(work: Extent, size: Extent, box: Bounds, canvas: Extent) -> bool:
     fits = work.width <= canvas.width and work.height <= canvas.height
     roomy = box.width <= _FILLED * work.width and box.height <= _FILLED * work.height
     return fits and roomy and low <= size.width / work.width <= high
+
+
+def _on_canvas(work: Extent, size: Extent, box: Bounds, canvas: Extent) -> Extent:
+    """`size`, or the largest of its proportions that does not stick out of the canvas, if the mask has room in that: real surroundings are
+    better than an edge that goes on."""
+    scale = min(canvas.width / work.width, canvas.height / work.height)
+    inner = Extent(int(work.width * scale), int(work.height * scale))
+    return inner if box.width <= _FILLED * inner.width and box.height <= _FILLED * inner.height else size
 
 
 def _in_proportion(shown: Extent, work: Extent) -> Extent:

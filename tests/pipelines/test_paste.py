@@ -190,6 +190,20 @@ def test_an_empty_mask_gets_a_sentence() -> None:
         plan_crop(np.zeros((20, 20), np.uint8), SKETCH)
 
 
+def test_a_crop_stays_on_the_canvas_where_the_mask_has_room_and_sticks_out_only_where_it_has_not() -> None:
+    canvas = np.zeros((128, 256), np.uint8)
+    canvas[16:112, 130:226] = 255
+    square = (Extent(128, 128),)
+    frame = plan_crop(canvas, square)
+    assert (frame.bounds.width, frame.bounds.height) == (128, 128)
+    assert frame.bounds.y == 0
+    assert frame.bounds.x <= 130
+    assert frame.bounds.right >= 226
+    strip = np.zeros((64, 400), np.uint8)
+    strip[:, 100:300] = 255
+    assert plan_crop(strip, square).bounds.height > 64
+
+
 def test_a_mask_of_another_size_gets_a_sentence() -> None:
     picture, mask = np.zeros((20, 30, 3), np.uint8), np.full((30, 20), 255, np.uint8)
     frame = plan_crop(mask, SKETCH)

@@ -80,6 +80,32 @@ def test_a_person_changes_the_picture_and_the_likeness_is_reported(bench: Workbe
     assert len(with_ada.similarities) == 1
 
 
+def test_the_people_of_the_demo_are_painted_alike_and_told_from_each_other(bench: Workbench) -> None:
+    names = ("ada", "bruno", "chidi", "dora", "emil", "farah")
+    photos = {name: open_picture(SKETCH / "samples" / f"{name}.png") for name in names}
+    known = [bench.identify([photo]) for photo in photos.values()]
+    right, likeness = 0, list[float]()
+    for number, photo in enumerate(photos.values()):
+        asked = PictureJob(
+            "portrait of a smiling person, blue sweater, at the sea",
+            subjects=(Subject(Photos((to_plane(photo),))),), sampling=Sampling(seed=20), preview_every=0,
+        )  # fmt: skip
+        painted = bench.engine.run(asked)[0].pixels
+        found = [bench.need_faces().similarity(painted, identity) or 0.0 for identity in known]
+        right += int(np.argmax(found) == number)
+        likeness.append(found[number])
+    assert right >= 5
+    assert np.mean(likeness) > 0.3  # two drawings of one person have 0.69, strangers 0
+
+
+def test_its_encoder_adds_no_noise_of_its_own(bench: Workbench) -> None:
+    from backend.training.sheets import from_bytes
+
+    vae = bench.engine.parts.base["vae"]
+    found = vae.encode(from_bytes(open_picture(SKETCH / "samples" / "ada.png")[None])).latent_dist
+    assert float(found.std.max()) < 1e-3 < float(found.mean.std())
+
+
 def test_painting_into_the_scene_changes_not_one_pixel_outside_the_mask(bench: Workbench) -> None:
     scene, mask = open_picture(SKETCH / "samples" / "scene.png"), open_mask(SKETCH / "samples" / "scene-mask.png")
     canvas = Canvas(to_plane(scene), to_plane(mask))
