@@ -22,6 +22,8 @@ from ..planefile import Buffer, map_planes, write_planes
 from .memory import DeviceLost, Rung, climb_down
 
 BEAT_S = 1.0
+STEP_S = 0.1
+"""Steps are told at most so often: ten a second are smooth, and on a processor every message takes time from the picture."""
 DEVICE_LOST = 70
 """Exit status of a worker whose device is lost."""
 
@@ -109,11 +111,15 @@ class _Reporter:
     def __init__(self, channel: Channel, inbox: _Inbox, lease: Lease, clock: Callable[[], float]) -> None:
         self._channel, self._inbox, self._lease, self._clock = channel, inbox, lease, clock
         self._first: tuple[float, int] | None = None
+        self._told = -STEP_S
 
     def step(self, done: int, total: int) -> None:
         now = self._clock()
         if self._first is None or done < self._first[1]:
             self._first = now, done
+        if now - self._told < STEP_S and done != total:
+            return
+        self._told = now
         since, begun = self._first
         left = (now - since) / (done - begun) * (total - done) if done > begun else None
         self._channel.send(Step(self._lease.job_id, self._lease.attempt, done, total, left))
