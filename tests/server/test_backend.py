@@ -79,7 +79,7 @@ def running(pair: Pair, client: Client, job_id: str) -> None:
 
 
 def test_a_job_goes_through_all_its_stages_and_its_picture_comes_back(backend: Pair, client: Client) -> None:
-    job_id = client.submit(job(7, "steps=3", preview_every=1), note="document 1")
+    job_id = client.submit(job(7, "steps=3 step_s=0.15", preview_every=1), note="document 1")
     assert final(backend, client, job_id).stage is Stage.DONE
     updates = backend.of(client, JobUpdate, job_id)
     assert [update.stage for update in updates if update.step is None] == [Stage.QUEUED, Stage.RUNNING, Stage.DONE]
