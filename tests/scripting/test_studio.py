@@ -63,7 +63,7 @@ def test_saving_numbers_the_files_and_keeps_the_prompt_in_them(studio: Studio, t
 
 
 def test_streaming_tells_progress_and_previews_and_ends_with_the_results(studio: Studio) -> None:
-    news = list(studio.stream(portrait_job(None, "steps=5 step_s=0.01", size=(8, 8))))
+    news = list(studio.stream(portrait_job(None, "steps=5 step_s=0.15", size=(8, 8))))
     assert isinstance(news[-1], Results)
     assert [one.step for one in news if isinstance(one, Progress) and one.step] == [1, 2, 3, 4, 5]
     assert all(one.image.size == (4, 4) for one in news if isinstance(one, Preview))
