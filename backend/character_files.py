@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from . import images
 
 FORMAT = 1
 _NOTE = "character.json"
+_DAMAGED = (zipfile.BadZipFile, zlib.error, Image.DecompressionBombError, KeyError, ValueError, TypeError, RuntimeError, SyntaxError)
+"""What zipfile, json and Pillow raise for content that is none of ours, encrypted, cut off or far too large."""
 
 
 def write_character(path: Path, name: str, photos: Sequence[Plane]) -> None:
@@ -55,7 +58,7 @@ def read_character(path: Path) -> tuple[str, tuple[Plane, ...]]:
             return note["name"], tuple(_photos(archive, count))
     except OSError as error:
         raise BadPicture(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, RuntimeError, NotImplementedError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise BadPicture(f"{path} is no character that Likeness exported, or it is damaged. Export it again.") from error
 
 

@@ -6,6 +6,7 @@ Who sends what is known by the connection: `Hello` ties it to a client id, and u
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -144,13 +145,18 @@ class Broker:
     def _tick(self) -> None:
         try:
             self.dispatcher.tick(self._clock())
-        except Exception:  # as above; the next turn tries again
+        except Exception as error:  # a fault of the program must not end everybody's jobs; the next turn tries again
             if self._clock() - self._complained > _COMPLAINT_S:
-                self._log.exception("the jobs could not be looked after")
+                self._complain("the jobs could not be looked after", error)
                 self._complained = self._clock()
+
+    def _complain(self, what: str, error: Exception) -> None:
+        """The place of a fault goes into the log. Its message does not: it may have words of a job."""
+        self._log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
 
     def tell(self, client: str, reply: Reply) -> None:
         """Send an event to a client, if it is there and reads; its heartbeat finds out what it missed."""
+        self.last_request = self._clock()  # a job that moves or ends is no idleness either
         peer = self._peers.get(client)
         if peer is None:
             return
@@ -163,9 +169,7 @@ class Broker:
     def idle_s(self) -> float:
         """Seconds without any client and any job."""
         queued, running, _, _ = self.dispatcher.counts()
-        if queued or running:
-            self.last_request = self._clock()
-        return self._clock() - self.last_request
+        return 0.0 if queued or running else self._clock() - self.last_request
 
     # Inside ------------------------------------------------------------------------------------------------------------------------------
     def _hear(self, peer: bytes, frames: list[Buffer]) -> None:
@@ -177,8 +181,8 @@ class Broker:
             self._answer(peer, request)
         except LikenessError as error:
             self._reject(peer, frames, error)
-        except Exception as error:  # a fault of the program must not end the backend, and everybody's jobs with it
-            self._log.exception("a request was not understood")
+        except Exception as error:  # as in _tick
+            self._complain("a request could not be answered", error)
             self._reject(peer, frames, ServiceError(f"The backend failed at this request ({type(error).__name__}). {ServiceError.cure}"))
 
     def _reject(self, peer: bytes, frames: list[Buffer], error: LikenessError) -> None:

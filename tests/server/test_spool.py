@@ -204,12 +204,18 @@ def damage(path: Path, rng: random.Random) -> None:
             pass
 
 
-def test_after_a_power_cut_what_was_flushed_is_there_and_what_was_not_is_said(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", boot="before")
-    add(spool, 1)
-    spool.close()
+def with_a_flushed_job(tmp_path: Path) -> Spool:
+    """A spool whose job 1 is through to the disk, and from which nothing more goes there."""
+    first = Spool(tmp_path / "spool", boot="before")
+    add(first, 1)
+    first.close()
     spool = Spool(tmp_path / "spool", boot="before")
     spool._flusher.close()
+    return spool
+
+
+def test_after_a_power_cut_what_was_flushed_is_there_and_what_was_not_is_said(tmp_path: Path) -> None:
+    spool = with_a_flushed_job(tmp_path)
     add(spool, 2)
     spool._base.close()
     again = Spool(tmp_path / "spool", boot="after")
@@ -218,11 +224,7 @@ def test_after_a_power_cut_what_was_flushed_is_there_and_what_was_not_is_said(tm
 
 
 def test_after_a_power_cut_a_flushed_job_whose_result_was_not_flushed_is_done_again(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", boot="before")
-    add(spool, 1)
-    spool.close()
-    spool = Spool(tmp_path / "spool", boot="before")
-    spool._flusher.close()
+    spool = with_a_flushed_job(tmp_path)
     (entry,) = [kept.entry for kept in spool.load()]
     running = leased(entry)
     spool.save(running)
