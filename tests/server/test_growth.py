@@ -7,45 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from inner_backend import InstantWorker
 
-from backend.pipe import Finished, Lease, Ready, encode_outcome
-from backend.planefile import write_planes
 from backend.server.dispatch import KEEP_ACKNOWLEDGED_JOBS, Dispatcher
 from backend.server.spool import Spool
 from backend.server.supervisor import Supervisor
 from protocol.geometry import Extent
 from protocol.jobs import PictureJob
 from protocol.messages import Stage, Submit
-from protocol.planes import Layout, Plane
-from protocol.results import MadePicture, Pictures
 
 CLIENT = "c" * 32
-HEADER, PLANES = encode_outcome(Pictures((MadePicture(Plane(Layout.RGB8, Extent(8, 8), bytes(192)), 0),), "fake"))
-
-
-class InstantWorker:
-    """Is done with each job when it is next heard."""
-
-    def __init__(self) -> None:
-        self.words = [(Ready("instant"), b"")]
-
-    def fileno(self) -> int:
-        return -1
-
-    def send(self, word, blob=None) -> None:
-        if isinstance(word, Lease):
-            write_planes(Path(word.output), PLANES)
-            self.words.append((Finished(word.job_id, word.attempt, (192,)), HEADER))
-
-    def receive(self):
-        words, self.words = self.words, []
-        return words
-
-    def kill(self) -> None:
-        pass
-
-    def last_words(self) -> str:
-        return ""
 
 
 def do(dispatcher: Dispatcher, number: int) -> None:
