@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,8 @@ from ..pipe import ToWorker, Word, channel_pair
 
 _LOG_BYTES = 1024 * 1024
 _LOGS = 3
+_LOOK_S = 1.0
+"""Between two looks at the log's size."""
 _DEATH_S = 5.0
 
 
@@ -25,7 +28,7 @@ class WorkerProcess:
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         turn_over(log)
-        self._log = log
+        self._log, self._look_at = log, 0.0
         self._channel, theirs = channel_pair()
         try:
             with theirs, log.open("ab") as output:
@@ -53,6 +56,9 @@ class WorkerProcess:
             self._channel.flush()
         except OSError as error:
             raise EOFError(str(error)) from error
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_S
+            cut_short(self._log)
         return self._channel.receive()
 
     def kill(self) -> None:
@@ -82,8 +88,29 @@ def turn_over(log: Path) -> None:
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not log.exists() or log.stat().st_size < _LOG_BYTES:
         return
-    for number in range(_LOGS, 0, -1):
-        older, newer = log.with_suffix(f".{number}.log"), log.with_suffix(f".{number - 1}.log") if number > 1 else log
+    _move_up(log, _LOGS)
+    os.replace(log, log.with_suffix(".1.log"))
+
+
+def cut_short(log: Path) -> None:
+    """The same for a log that a process is writing: its end is kept, and it is emptied. The process appends, so it goes on in the emptied
+    file. On Windows an inherited file does not append; there a log waits for the next start of its process.
+    """
+    if sys.platform == "win32" or not log.exists() or log.stat().st_size < _LOG_BYTES:
+        return
+    with suppress(OSError):  # a full disk: what cannot be turned over grows, and the job matters more
+        _move_up(log, _LOGS)
+        with log.open("rb") as file, log.with_suffix(".1.log").open("wb") as older:
+            os.fchmod(older.fileno(), 0o600)
+            file.seek(-_LOG_BYTES, os.SEEK_END)
+            older.write(file.read(_LOG_BYTES))
+        os.truncate(log, 0)
+
+
+def _move_up(log: Path, most: int) -> None:
+    """log.1 becomes log.2 and so on; the oldest goes."""
+    for number in range(most, 1, -1):
+        older, newer = log.with_suffix(f".{number}.log"), log.with_suffix(f".{number - 1}.log")
         if newer.exists():
             os.replace(newer, older)
 

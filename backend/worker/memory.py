@@ -28,7 +28,10 @@ class Rung:
 
 
 class DeviceLost(Exception):  # noqa: N818  (nothing to repair: the process ends, and another one does the job)
-    """The device is in a state that no later call survives (a device-side assert spoils the CUDA context for good)."""
+    """The device is in a state that no later call survives (a device-side assert spoils the CUDA context for good).
+
+    Its text goes into a log, so it is one of our own: that of the library's error may have words of the job.
+    """
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -59,7 +62,8 @@ def climb_down(ladder: Sequence[Rung], attempt: Callable[[str | None], T], free:
                 return attempt(rung.name if number else None)
         except Exception as error:
             if is_device_lost(error):
-                raise DeviceLost(str(error)) from error
+                known = [words for words in _LOST_WORDS if words in str(error).lower()]
+                raise DeviceLost(", ".join([type(error).__name__, *known])) from error
             if not is_out_of_memory(error):
                 raise
             said = str(error)

@@ -26,6 +26,8 @@ STEP_S = 0.1
 """Steps are told at most so often: ten a second are smooth, and on a processor every message takes time from the picture."""
 DEVICE_LOST = 70
 """Exit status of a worker whose device is lost."""
+FAULT = 71
+"""Exit status of a worker that could not report."""
 
 
 class Watch(Protocol):
@@ -144,6 +146,9 @@ def serve(channel: Channel, make: Callable[[], Pipeline], clock: Callable[[], fl
         except DeviceLost as error:
             print(f"job {lease.job_id}: the device is lost: {error}", flush=True)
             return DEVICE_LOST
+        except Exception as error:  # of the reporting itself; Python would print it with its message
+            _log_unforeseen(lease.job_id, error)
+            return FAULT
     return 0
 
 

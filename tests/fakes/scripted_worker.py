@@ -23,7 +23,7 @@ from backend.worker.memory import Rung
 from backend.worker.serve import serve
 from protocol.errors import Cancelled, NoFace
 from protocol.geometry import Extent
-from protocol.jobs import Job, PictureJob
+from protocol.jobs import Job, PictureJob, planes_of
 from protocol.planes import Layout, Plane
 from protocol.results import Faces, MadePicture, ModelInfo, Outcome, Pictures
 
@@ -37,8 +37,8 @@ def pixels(seed: int, extent: Extent) -> Plane:
 class Scripted:
     title = "a scripted worker"
 
-    def __init__(self, script: Path) -> None:
-        self._script = script
+    def __init__(self, script: Path, talkative: bool = False) -> None:
+        self._script, self._talkative = script, talkative
 
     def models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8)),)
@@ -53,6 +53,8 @@ class Scripted:
         pass
 
     def run(self, job: Job, watch, rung: str | None) -> Outcome:
+        if self._talkative:
+            print(job, [bytes(plane.data) for plane in planes_of(job)], flush=True)
         if not isinstance(job, PictureJob):
             return Faces(())
         words = dict(word.split("=") for word in job.prompt.split() if "=" in word)
@@ -87,7 +89,7 @@ class Scripted:
             case "full_at" if rung is None or (words.get("rungs") == "all") or (words.get("rungs") == "2" and rung == "tiles"):
                 raise RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB.")
             case "lost_at":
-                raise RuntimeError("CUDA error: device-side assert triggered")
+                raise RuntimeError(f"CUDA error: device-side assert triggered while drawing {words}")
             case "bug_at":
                 raise ZeroDivisionError(words)
             case "face_at":
@@ -101,8 +103,9 @@ if __name__ == "__main__":
     parser.add_argument("--pipe")
     parser.add_argument("--script", type=Path)
     parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--talkative", action="store_true", help="the unsafe twin: prints every job")
     options = parser.parse_args()
     print("hello from the scripted worker")
     if options.broken:
         sys.exit("CUDA is not there")
-    sys.exit(serve(inherited_channel(options.pipe), lambda: Scripted(options.script)))
+    sys.exit(serve(inherited_channel(options.pipe), lambda: Scripted(options.script, options.talkative)))
