@@ -16,9 +16,17 @@ def _register() -> None:
         import krita  # noqa: F401
     except ImportError:
         return  # the parts without Krita are used by tests
-    from .plugin import register
+    from .wheels import provide
 
-    register()
+    sentence = provide()
+    if sentence:
+        from .trouble import register as register_trouble
+
+        register_trouble(sentence)
+    else:
+        from .plugin import register
+
+        register()
 
 
 _register()
