@@ -72,6 +72,7 @@ class ServerSocket:
         self._router.setsockopt(zmq.CURVE_SERVER, 1)
         self._router.setsockopt(zmq.CURVE_SECRETKEY, keys.secret.encode())
         self._router.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
+        self._router.setsockopt(zmq.BACKLOG, 1024)  # with libzmq's 100, a burst of peers makes the next one wait a second to try again
         self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)  # a peer that is full or gone is an answer, not silence
         self._router.setsockopt(zmq.HEARTBEAT_IVL, 10_000)  # forgets peers whose computer went to sleep
         self._router.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import random
 import socket
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import zmq
 
 from protocol.discovery import Connection
-from protocol.limits import FRAME_BYTES, HANDSHAKE_MS
+from protocol.limits import FRAME_BYTES
 from protocol.transport import ClientSocket, KeyPair, ServerSocket, Sign, new_keys, require_encryption
 
 
@@ -155,6 +153,7 @@ def test_the_same_page_commands_the_twin_without_curve(unsafe_port: tuple[int, z
 
 def null_client(port: int) -> zmq.Context[zmq.Socket[bytes]]:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context.linger = 0  # the socket is collected before the context ends, which would else wait for the message to be taken
     dealer = context.socket(zmq.DEALER)
     dealer.connect(f"tcp://127.0.0.1:{port}")
     dealer.send(b"let me in")
@@ -200,15 +199,6 @@ def test_noise_on_the_port_is_not_heard_and_the_next_client_is_served(door: Door
     assert outcome(door, door.connection()) == (Sign.OPEN, True)
 
 
-def test_a_peer_that_announces_eight_gib_costs_no_memory(door: Door) -> None:
-    before = _resident()
-    for _ in range(4):  # a greeting of ZMTP/3, then a long command frame of 8 GiB
-        greeting = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01CURVE" + b"\0" * 15 + b"\0" * 32
-        post(door.port, greeting + b"\x06" + struct.pack(">Q", 8 << 30) + b"x" * 1000, wait_s=0.1)
-    assert door.heard(0.1) == []
-    assert _resident() - before < 32 << 20
-
-
 def test_a_frame_over_the_limit_closes_the_connection_also_of_a_client_with_our_key(door: Door) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     client = ClientSocket(context, door.connection())
@@ -219,23 +209,6 @@ def test_a_frame_over_the_limit_closes_the_connection_also_of_a_client_with_our_
     client.close()
     context.destroy(linger=0)
     assert outcome(door, door.connection()) == (Sign.OPEN, True)
-
-
-def test_three_hundred_silent_peers_are_sent_away_while_a_client_is_served(door: Door) -> None:
-    silent = [socket.create_connection(("127.0.0.1", door.port)) for _ in range(300)]
-    start = time.monotonic()
-    assert outcome(door, door.connection()) == (Sign.OPEN, True)
-    served = time.monotonic() - start
-    deadline = start + 20 * HANDSHAKE_MS / 1000
-    gone = 0
-    for peer in silent:
-        peer.settimeout(max(0.01, deadline - time.monotonic()))
-        while peer.recv(4096):
-            pass
-        gone += 1
-        peer.close()
-    assert gone == 300
-    assert served < 5.0
 
 
 def test_a_second_peer_cannot_take_over_the_address_of_the_first(door: Door) -> None:
@@ -265,10 +238,3 @@ def test_sending_to_a_peer_that_is_gone_is_an_answer(door: Door) -> None:
 
 def test_this_libzmq_can_encrypt() -> None:
     require_encryption()
-
-
-def _resident() -> int:
-    status = Path("/proc/self/statm")
-    if not status.exists():
-        pytest.skip("needs /proc")
-    return int(status.read_text().split()[1]) * 4096
