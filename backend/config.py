@@ -58,6 +58,11 @@ def config_home(environ: Mapping[str, str]) -> Path:
     return _home(environ, "XDG_CONFIG_HOME", "APPDATA", ".config", "Library/Application Support")
 
 
+def cache_home(environ: Mapping[str, str]) -> Path:
+    """Where downloaded libraries for hosts are kept; whatever is in it can be had again."""
+    return _home(environ, "XDG_CACHE_HOME", "LOCALAPPDATA", ".cache", "Library/Caches")
+
+
 def _data_home(environ: Mapping[str, str]) -> Path:
     return _home(environ, "XDG_DATA_HOME", "LOCALAPPDATA", ".local/share", "Library/Application Support")
 

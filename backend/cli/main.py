@@ -27,6 +27,7 @@ COMMANDS = {
     "inpaint": "put a person, or whatever the prompt says, into a masked part of a picture",
     "again": "make the same picture once more, from the PNG alone",
     "character": "save, list, rename, delete, export and import people, for all hosts by name",
+    "krita": "put the docker into Krita, or into a ZIP for Krita's own importer",
     "serve": "start the backend that Krita, Blender and scripts share",
     "status": "whether the backend runs, on what, and what it does",
     "bench": "measure the way from a host to the backend and back",
