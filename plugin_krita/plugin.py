@@ -1,0 +1,161 @@
+"""The docker, the actions and the timer in Krita: one presenter for all its windows. Nothing is made before a window asks for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import krita
+
+from .canvas import KritaHost
+from .docker import DockerBody
+from .launcher import Launcher
+from .presenter import Presenter
+from .protocol.client import Client
+from .protocol.discovery import state_folder
+from .qt import QtCore, QtGui
+from .store import Store
+
+DOCKER_ID = "likeness"
+TITLE = "Likeness"
+QUICK_MS, CALM_MS, HIDDEN_MS = 30, 150, 1000
+"""The tick: while something moves; while a docker is shown; while none is, when only jobs and the connection are watched."""
+_MOVES_S = 2.0
+"""So long after the last change the ticks stay quick."""
+
+
+class Core:
+    """What all windows share: the presenter, made for the first docker, and its timer. `close` ends the connection, not the backend."""
+
+    def __init__(self) -> None:
+        self._presenter: Presenter | None = None
+        self._timer: Any = None
+        self._changed_at = 0.0
+        self._dockers: list[Any] = []
+
+    def presenter(self) -> Presenter:
+        """The one presenter of this Krita."""
+        if self._presenter is None:
+            store = Store(_own_folder())
+            client = Client(state_folder(os.environ), store.client_id, program=f"Krita {krita.Krita.instance().version()}")
+            self._presenter = Presenter(KritaHost(), client, Launcher(), store)
+            self._presenter.listen(self._heard)
+            self._timer = QtCore.QTimer()
+            self._timer.timeout.connect(self._tick)
+            self._timer.start(QUICK_MS)
+        return self._presenter
+
+    def shown(self, docker: Any) -> None:  # noqa: ANN401 - a krita.DockWidget
+        """A docker belongs to this presenter from now on."""
+        self._dockers.append(docker)
+
+    def generate(self) -> None:
+        """What the action does: as the button does, with the reason over the canvas when it cannot."""
+        presenter = self.presenter()
+        if presenter.can_generate:
+            presenter.generate()
+        else:
+            KritaHost().tell(presenter.why_not or "Nothing can be generated at the moment. Look into the Likeness docker.")
+
+    def changed(self) -> None:
+        """Something is different: tick soon."""
+        self._changed_at = time.monotonic()
+        if self._timer is not None:
+            self._timer.setInterval(QUICK_MS)
+
+    def close(self) -> None:
+        """Krita closes. Accepted jobs go on at the backend and are found again."""
+        if self._presenter is not None:
+            self._timer.stop()
+            self._presenter.close()
+            self._presenter = None
+
+    def _heard(self, changed: frozenset[str]) -> None:
+        if changed:
+            self.changed()
+
+    def _tick(self) -> None:
+        if self._presenter is None:
+            return
+        self._presenter.tick()
+        pace = self._pace()
+        if pace != self._timer.interval():
+            self._timer.setInterval(pace)
+
+    def _pace(self) -> int:
+        presenter = self._presenter
+        if (presenter is not None and presenter.progress is not None) or time.monotonic() - self._changed_at < _MOVES_S:
+            return QUICK_MS
+        return CALM_MS if any(_is_visible(docker) for docker in self._dockers) else HIDDEN_MS
+
+
+class LikenessExtension(krita.Extension):
+    """The actions: Generate, which also has a shortcut, and one that brings the docker to the front."""
+
+    def __init__(self, parent: Any, core: Core) -> None:  # noqa: ANN401 - krita.Krita
+        super().__init__(parent)
+        self._core = core
+
+    def setup(self) -> None:
+        """Krita has loaded all plug-ins."""
+        notifier = krita.Krita.instance().notifier()
+        notifier.setActive(True)
+        notifier.applicationClosing.connect(self._core.close)
+
+    def createActions(self, window: Any) -> None:  # noqa: ANN401, N802 - Krita calls it for every window
+        """Make the actions of one window; texts and shortcuts are in likeness.action as well, for Krita's list of shortcuts."""
+        generate = window.createAction("likeness_generate", "Likeness: Generate", "tools/scripts")
+        if generate.shortcut().isEmpty():
+            generate.setShortcut(QtGui.QKeySequence("Shift+Return"))
+        generate.triggered.connect(lambda *_: self._core.generate())
+        show = window.createAction("likeness_show", "Likeness: Show Docker", "tools/scripts")
+        show.triggered.connect(lambda *_: _show(window))
+
+
+def register() -> None:
+    """Tell Krita of the docker and the actions."""
+    core = Core()
+    application = krita.Krita.instance()
+    application.addExtension(LikenessExtension(application, core))
+    application.addDockWidgetFactory(
+        krita.DockWidgetFactory(DOCKER_ID, krita.DockWidgetFactoryBase.DockPosition.DockRight, _docker_class(core))
+    )
+
+
+def _docker_class(core: Core) -> type:
+    class LikenessDocker(krita.DockWidget):  # Krita makes one for each window, without arguments
+        """The frame around `DockerBody`."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.setWindowTitle(TITLE)
+            self.setWidget(DockerBody(core.presenter(), self))
+            core.shown(self)
+
+        def canvasChanged(self, canvas: object) -> None:  # noqa: N802 - Krita calls it
+            """Another document or none: the next tick sees it, and comes soon."""
+            core.changed()
+
+    return LikenessDocker
+
+
+def _show(window: Any) -> None:  # noqa: ANN401 - a krita.Window
+    for docker in window.dockers() if hasattr(window, "dockers") else krita.Krita.instance().dockers():
+        if docker.objectName() == DOCKER_ID:
+            docker.setVisible(True)
+            docker.raise_()
+
+
+def _own_folder() -> Path:
+    """Where settings are kept: beside Krita's own, not in the plug-in's folder, which an update empties."""
+    location = QtCore.QStandardPaths.writableLocation(QtCore.QStandardPaths.StandardLocation.AppDataLocation)
+    return Path(location or Path.home()) / "likeness"
+
+
+def _is_visible(docker: Any) -> bool:  # noqa: ANN401
+    try:
+        return bool(docker.isVisible())
+    except RuntimeError:  # its window is gone
+        return False
