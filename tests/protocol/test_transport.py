@@ -151,24 +151,24 @@ def test_the_same_page_commands_the_twin_without_curve(unsafe_port: tuple[int, z
     assert heard, "the twin must be commandable, or the test above proves nothing"
 
 
-def null_client(port: int) -> zmq.Context[zmq.Socket[bytes]]:
+def null_client(port: int) -> tuple[zmq.Context[zmq.Socket[bytes]], zmq.Socket[bytes]]:
+    """The socket is handed on too: one that is collected makes its context wait for ever until the message is taken."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    context.linger = 0  # the socket is collected before the context ends, which would else wait for the message to be taken
     dealer = context.socket(zmq.DEALER)
     dealer.connect(f"tcp://127.0.0.1:{port}")
     dealer.send(b"let me in")
-    return context
+    return context, dealer
 
 
 def test_plain_zeromq_is_not_heard(door: Door) -> None:
-    context = null_client(door.port)
+    context, _dealer = null_client(door.port)
     assert door.heard() == []
     context.destroy(linger=0)
 
 
 def test_plain_zeromq_commands_the_twin(unsafe_port: tuple[int, zmq.Socket[bytes]]) -> None:
     port, router = unsafe_port
-    context = null_client(port)
+    context, _dealer = null_client(port)
     assert router.poll(2000)
     context.destroy(linger=0)
 
