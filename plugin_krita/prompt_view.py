@@ -1,0 +1,174 @@
+"""What is to be painted, and the way there: mode, prompt, Generate, and then progress, the live preview and what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .form import Form, Mode
+from .glyphs import GlyphButton, IconSource
+from .numbers import Number, Slider
+from .qt import Qt, QtCore, QtGui, QtWidgets
+from .host import DocumentCard
+from .widgets import Picture, Sentence, column, row
+
+if TYPE_CHECKING:
+    from .presenter import Presenter
+
+MODES = (
+    (Mode.FILL, "Fill", "Paint what is selected anew (inpaint)."),
+    (Mode.REFINE, "Refine", "Change what is selected, or the whole canvas, by the change strength (image-to-image)."),
+    (Mode.EXPAND, "Expand", "Paint the transparent part of the selection or canvas, and a little over its border (outpaint)."),
+    (Mode.NEW, "New", "Paint a new picture into the selection's box, or of the canvas's size."),
+)
+
+
+class PromptEdit(QtWidgets.QPlainTextEdit):
+    """A field of some lines. Shift+Return sends, Tab goes on to the next field."""
+
+    sent = QtCore.pyqtSignal()
+    edited = QtCore.pyqtSignal(str)
+
+    def __init__(self, asks: str, lines: int) -> None:
+        super().__init__()
+        self.setPlaceholderText(asks)
+        self.setTabChangesFocus(True)
+        metrics = self.fontMetrics()
+        self.setFixedHeight(round(metrics.lineSpacing() * lines + 2 * (self.document().documentMargin() + self.frameWidth())))
+        self.setMinimumWidth(60)
+        self.textChanged.connect(lambda: self.edited.emit(self.toPlainText()))
+
+    def put(self, words: str) -> None:
+        """Show other words without telling anybody; the cursor stays where it can."""
+        if words == self.toPlainText():
+            return
+        place = self.textCursor().position()
+        self.blockSignals(True)
+        self.setPlainText(words)
+        self.blockSignals(False)
+        cursor = self.textCursor()
+        cursor.setPosition(min(place, len(words.encode("utf-16-le")) // 2))
+        self.setTextCursor(cursor)
+
+    def event(self, event: Any) -> bool:  # noqa: ANN401
+        """Keep Shift+Return from Krita's own shortcuts while the field has the focus: it would be sent twice."""
+        if event.type() == QtCore.QEvent.Type.ShortcutOverride and _sends(event):
+            event.accept()
+            return True
+        return bool(super().event(event))
+
+    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+        """Shift+Return sends."""
+        if _sends(event):
+            self.sent.emit()
+        else:
+            super().keyPressEvent(event)
+
+
+def _sends(event: Any) -> bool:  # noqa: ANN401
+    shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+    return shift and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+
+
+def aim(form: Form, document: DocumentCard | None) -> str:
+    """One sentence on which pixels Generate will paint."""
+    if document is None:
+        return ""
+    box = document.selection
+    size = f"{box.width} x {box.height}" if box is not None else f"{document.width} x {document.height}"
+    place = "the selection" if box is not None else "the whole canvas"
+    return {
+        Mode.FILL: f"Paints {place} anew, {size} pixels.",
+        Mode.REFINE: f"Changes {place}, {size} pixels.",
+        Mode.EXPAND: f"Paints what is transparent in {place}, {size} pixels.",
+        Mode.NEW: f"Paints a new picture of {size} pixels into {place}.",
+    }[form.mode]
+
+
+class PromptView(QtWidgets.QWidget):
+    """The heart of the docker."""
+
+    WATCHES = frozenset({"form", "button", "can_generate", "why_not", "progress", "preview", "notice", "document"})
+
+    def __init__(self, presenter: Presenter, icons: IconSource) -> None:
+        super().__init__()
+        self._presenter = presenter
+        self.modes = {mode: self._mode_button(mode, words, tip) for mode, words, tip in MODES}
+        self.prompt = PromptEdit("What is to be seen? Shift+Return generates.", 4)
+        self.prompt.setToolTip("Describe the picture. Shift+Return generates.")
+        self.change = Slider("Change", "How much Refine changes: low keeps what is there, 1 keeps nothing.", 0.05, 1.0)
+        self.words = Sentence()
+        self.generate = QtWidgets.QPushButton()
+        self.generate.setMinimumWidth(80)
+        font = self.generate.font()
+        font.setBold(True)
+        self.generate.setFont(font)
+        self.count = Number("How many pictures, 1 to 16. Each has a seed of its own.", 1, 16)
+        self.count.setPrefix("× ")
+        self.bar = QtWidgets.QProgressBar()
+        self.bar.setRange(0, 1000)
+        self.bar.setMinimumWidth(60)
+        self.cancel = GlyphButton("cross", "Cancel the picture under way.", icons)
+        self.progress = QtWidgets.QWidget()
+        self.progress.setLayout(row(self.bar, self.cancel))
+        self.progress.hide()
+        self.live = Picture(200)
+        self.live.setToolTip("The picture under way. It gets clearer with every step.")
+        self.notice = Sentence()
+        modes = row(*self.modes.values())
+        modes.setSpacing(0)
+        going = row(self.generate, self.count)
+        going.setStretch(0, 1)
+        self.setLayout(column(None, modes, self.prompt, self.change, self.words, going, self.progress, self.live, self.notice))
+        self.prompt.edited.connect(lambda words: presenter.change(prompt=words))
+        self.prompt.sent.connect(lambda: presenter.generate())
+        self.change.moved.connect(lambda value: presenter.change(change=value))
+        self.count.typed.connect(lambda value: presenter.change(count=value))
+        self.generate.clicked.connect(lambda: presenter.generate())
+        self.cancel.clicked.connect(lambda: presenter.cancel())
+
+    def _mode_button(self, mode: Mode, words: str, tip: str) -> Any:  # noqa: ANN401 - a QToolButton
+        button = QtWidgets.QToolButton()
+        button.setText(words)
+        button.setToolTip(tip)
+        button.setCheckable(True)
+        button.setAutoExclusive(True)
+        button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        button.clicked.connect(lambda: self._presenter.change(mode=mode))
+        return button
+
+    def refresh(self, names: frozenset[str]) -> None:
+        """Show what changed."""
+        presenter = self._presenter
+        if "form" in names:
+            self.modes[presenter.form.mode].setChecked(True)
+            self.prompt.put(presenter.form.prompt)
+            self.change.put(presenter.form.change)
+            self.change.setVisible(presenter.form.mode is Mode.REFINE)
+            self.count.put(presenter.form.count)
+        if names & {"form", "button", "can_generate", "why_not", "document"}:
+            self.generate.setText(presenter.button)
+            self.generate.setEnabled(presenter.can_generate)
+            self.generate.setToolTip("Shift+Return in the prompt does the same." if presenter.can_generate else presenter.why_not)
+            self.words.say(aim(presenter.form, presenter.document) if presenter.can_generate else presenter.why_not)
+        if "progress" in names:
+            self._show_progress()
+        if "preview" in names:
+            self.live.show_plane(presenter.preview)
+        if "notice" in names:
+            self.notice.say(presenter.notice)
+
+    def _show_progress(self) -> None:
+        progress = self._presenter.progress
+        self.progress.setVisible(progress is not None)
+        if progress is not None:
+            self.bar.setValue(round(min(1.0, max(0.0, progress.share)) * 1000))
+            behind = f" (+{progress.waiting})" if progress.waiting else ""
+            self.bar.setFormat((progress.words + behind).replace("%", "%%"))
+            waiting = f" {progress.waiting} more of yours wait behind it." if progress.waiting else ""
+            self.bar.setToolTip(progress.words + "." + waiting)
+
+
+def warning_icon(widget: Any, side: int) -> Any:  # noqa: ANN401 - a QPixmap
+    """The style's own sign for a warning."""
+    icon: QtGui.QIcon = widget.style().standardIcon(QtWidgets.QStyle.StandardPixmap.SP_MessageBoxWarning)
+    return icon.pixmap(side, side)
