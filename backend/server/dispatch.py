@@ -189,6 +189,8 @@ class Dispatcher:
     def _hear(self, report: Report, now: float) -> None:
         job = self._jobs.get(report.job_id)
         if job is None or not may_finish(job.entry, report.attempt):
+            if isinstance(report, End):  # it wrote a result that nobody wants any more
+                self._spool.discard_part(report.job_id, report.attempt)
             return
         match report:
             case Progress():
@@ -221,6 +223,7 @@ class Dispatcher:
 
     def _after_death(self, job: _Job, report: Death) -> None:
         entry = after_death(job.entry, self._limits)
+        self._spool.discard_part(report.job_id, report.attempt)  # its process is gone: nobody writes to it any more
         self._log.warning("job %s lost its worker %d times", report.job_id, entry.kills)
         if entry.stage is Stage.FAILED:
             sentence = f"{(PoisonJob.__doc__ or '').strip()} {report.sentence} {PoisonJob.cure}"

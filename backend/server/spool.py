@@ -189,6 +189,10 @@ class Spool:
                 _discard(self._result_path(entry.job_id, attempt))
                 _discard(self.output_path(entry.job_id, attempt))
 
+    def discard_part(self, job_id: str, attempt: int) -> None:
+        """Delete what an attempt that does not count any more left of its result."""
+        _discard(self.output_path(job_id, attempt))
+
     def note_flushed(self) -> None:
         """Note which jobs are through to the disk by now; the planes of those that are over are deleted."""
         done = self._flusher.done()

@@ -1,5 +1,6 @@
 # ruff: noqa: E402  (a program that finds the project beside it)
-"""A worker whose prompts say how it fails: `steps=5 step_s=0.01 kill_at=3 times=1`. Same seed, same pixels, like the real one.
+"""A worker whose prompts say how it fails: `steps=5 step_s=0.01 kill_at=3 times=1`, or `kill_in=load` (decode, save). Same seed, same
+pixels, like the real one.
 
 Run as a program by the server under test. `times` counts over all processes, in files of the folder given with --script.
 """
@@ -12,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,13 +21,15 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from backend.pipe import Beat, inherited_channel
+from backend.planefile import write_planes
+from backend.worker import serve as serving
 from backend.worker.memory import Rung
-from backend.worker.serve import serve
 from protocol.errors import Cancelled, NoFace
 from protocol.geometry import Extent
 from protocol.jobs import Job, PictureJob, planes_of
 from protocol.planes import Layout, Plane
 from protocol.results import Faces, MadePicture, ModelInfo, Outcome, Pictures
+from protocol.shapes import Buffer
 
 
 def pixels(seed: int, extent: Extent) -> Plane:
@@ -39,6 +43,7 @@ class Scripted:
 
     def __init__(self, script: Path, talkative: bool = False) -> None:
         self._script, self._talkative = script, talkative
+        self._dies_in = ""
 
     def models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8)),)
@@ -59,7 +64,9 @@ class Scripted:
             return Faces(())
         words = dict(word.split("=") for word in job.prompt.split() if "=" in word)
         steps, extent = int(words.get("steps", 2)), job.extent or Extent(8, 8)
-        armed = self._count(job.sampling.seed) < int(words.get("times", 10**6))
+        armed = self._count(str(job.sampling.seed)) < int(words.get("times", 10**6))
+        self._dies_in = words.get("kill_in", "") if armed else ""
+        self._reach("load")
         for step in range(steps):
             if watch.cancelled():
                 raise Cancelled
@@ -69,12 +76,31 @@ class Scripted:
             watch.step(step + 1, steps)
             if job.preview_every and step % job.preview_every == 0:
                 watch.show(pixels(step, Extent(4, 4)), step)
+        self._reach("decode")
         made = tuple(MadePicture(pixels(job.sampling.seed + i, extent), job.sampling.seed + i) for i in range(job.count))
         return Pictures(made, "scripted", rung=rung)
 
-    def _count(self, seed: int) -> int:
-        """How often a job of this seed was begun before."""
-        with (self._script / str(seed)).open("ab") as file:
+    def start(self) -> Scripted:
+        """What a worker does before it is ready; with a file `start-kills`, so many processes do not survive it."""
+        most = self._script / "start-kills"
+        if most.exists() and self._count("starts") < int(most.read_text()):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self
+
+    def save(self, path: Path, planes: Sequence[Buffer]) -> None:
+        """The result's file, of which a kill leaves half."""
+        if self._dies_in == "save":
+            write_planes(path, [memoryview(plane)[: len(plane) // 2] for plane in planes])
+        self._reach("save")
+        write_planes(path, planes)
+
+    def _reach(self, place: str) -> None:
+        if self._dies_in == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def _count(self, what: str) -> int:
+        """How often this was begun before."""
+        with (self._script / what).open("ab") as file:
             file.write(b".")
             return file.tell() - 1
 
@@ -85,7 +111,8 @@ class Scripted:
             case "hang_at":
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "loop_at":
-                time.sleep(3600)
+                while True:  # Python's other threads go on, so the heartbeat does
+                    pass
             case "full_at" if rung is None or (words.get("rungs") == "all") or (words.get("rungs") == "2" and rung == "tiles"):
                 raise RuntimeError("CUDA out of memory. Tried to allocate 9.00 GiB.")
             case "lost_at":
@@ -108,4 +135,6 @@ if __name__ == "__main__":
     print("hello from the scripted worker")
     if options.broken:
         sys.exit("CUDA is not there")
-    sys.exit(serve(inherited_channel(options.pipe), lambda: Scripted(options.script, options.talkative)))
+    worker = Scripted(options.script, options.talkative)
+    serving.write_planes = worker.save
+    sys.exit(serving.serve(inherited_channel(options.pipe), worker.start))
