@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .protocol.errors import LikenessError
-from .protocol.geometry import Bounds
+from .protocol.geometry import Bounds, Extent
 from .protocol.planes import Plane
 
 
@@ -80,11 +80,18 @@ class Host(Protocol):
         ...
 
     def png(self, plane: Plane) -> bytes:
-        """A picture as a PNG; called from a thread of its own as well."""
+        """A picture as a PNG; called from a thread of its own as well. Raises `BadPicture` or `CanvasProblem` when it cannot be made."""
         ...
 
     def from_png(self, data: bytes) -> Plane:
-        """The BGRA8 picture in a PNG."""
+        """The BGRA8 picture in a PNG; called from a thread of its own as well. Raises `BadPicture` for what is none."""
+        ...
+
+    def scaled(self, plane: Plane, extent: Extent, background: int | None = None) -> Plane:
+        """A picture of any layout as BGRA8 at another size or the same, smoothly; called from a thread of its own as well.
+
+        With `background`, a grey level of 0 … 255, transparent pixels are laid over it and the result is opaque. A mask (A8) stays one.
+        """
         ...
 
     def show_preview(self, document: str, bounds: Bounds, picture: Plane) -> None:
