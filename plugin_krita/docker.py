@@ -1,4 +1,4 @@
-"""The inside of the docker: the state line on top, below it the sections in a scroll area. It asks the presenter, and draws what it says."""
+"""The inside of the docker: the state line, below it the sections in a scroll area. It asks the presenter, and draws what it says."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ class StateLine(QtWidgets.QWidget):
         super().__init__()
         self._presenter = presenter
         self.lamp, self.words = Lamp(), Sentence()
-        self.start = QtWidgets.QPushButton("Start")
+        self.start = QtWidgets.QToolButton()
+        self.start.setText("Start")
         self.start.setToolTip("Start the backend on this machine.")
         line = row(self.lamp, self.words, self.start)
         line.setStretch(1, 1)
@@ -76,6 +77,14 @@ class StateLine(QtWidgets.QWidget):
         self.lamp.put(backend.light)
         self.words.say(backend.sentence)
         self.start.setVisible(backend.can_start)
+
+
+class Inside(QtWidgets.QWidget):
+    """What the scroll area holds. Its height follows from its width alone."""
+
+    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+        """Qt would take the height that the sentences have in the narrowest docker, and scroll over nothing."""
+        return QtCore.QSize(self.layout().minimumSize().width(), 0)
 
 
 class DockerBody(QtWidgets.QWidget):
@@ -105,7 +114,7 @@ class DockerBody(QtWidgets.QWidget):
         presenter.listen(_listener(self))
 
     def _lay_out(self) -> None:
-        inside = QtWidgets.QWidget()
+        inside = Inside()
         inside.setLayout(column(None, *self.sections.values()))
         inside.layout().setContentsMargins(GAP, 0, GAP, GAP)
         inside.layout().setSpacing(GAP + 2)
@@ -114,7 +123,6 @@ class DockerBody(QtWidgets.QWidget):
         self.scroll.setWidget(inside)
         self.scroll.setWidgetResizable(True)
         self.scroll.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
-        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         # The sections lie on the docker's own background, as in Krita's dockers.
         self.scroll.viewport().setAutoFillBackground(False)
         inside.setAutoFillBackground(False)

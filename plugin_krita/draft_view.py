@@ -59,9 +59,11 @@ class FacesPicture(Picture):
 
     def _draw(self, painter: Any, box: Any, score: str, chosen: bool) -> None:  # noqa: ANN401
         roles = QtGui.QPalette.ColorRole
-        line = self.palette().color(roles.Highlight if chosen else roles.Mid)
+        line = self.palette().color(roles.Highlight) if chosen else QtGui.QColor(0, 0, 0, 170)
         # A dark line below the coloured one, so that the box is seen on any photo.
-        for colour, width in ((QtGui.QColor(0, 0, 0, 150), 4.0), (line, 2.0)):
+        ink = self.palette().color(roles.HighlightedText)
+        wide = 3.0 if chosen else 1.0
+        for colour, width in ((QtGui.QColor(0, 0, 0, 150), wide + 2), (line if chosen else ink, wide)):
             painter.setPen(QtGui.QPen(colour, width))
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(box)
@@ -72,7 +74,7 @@ class FacesPicture(Picture):
             label.moveBottomLeft(box.bottomLeft())
         label.moveRight(min(label.right(), float(self.width())))
         painter.fillRect(label, line)
-        painter.setPen(self.palette().color(roles.HighlightedText if chosen else roles.Text))
+        painter.setPen(ink)
         painter.drawText(label, Qt.AlignmentFlag.AlignCenter, score)
 
     def mousePressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
@@ -139,7 +141,9 @@ class DraftView(QtWidgets.QFrame):
         self.save = QtWidgets.QPushButton("Save")
         self.drop = QtWidgets.QPushButton("Cancel")
         self.drop.setToolTip("Forget these photos.")
+        self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self.setLayout(column(None, self._grid, self.add, self.name, self.words, row(self.save, self.drop)))
+        self.layout().setContentsMargins(6, 4, 6, 6)
         self.name.textEdited.connect(presenter.draft_rename)
         self.name.returnPressed.connect(self._save)
         self.save.clicked.connect(self._save)

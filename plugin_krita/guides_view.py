@@ -117,8 +117,8 @@ class ImagePrompts(Rows):
     """Layers as image prompts."""
 
     FIELD, KIND, MOST = "image_prompts", "lends", 8
-    WORDS = "Add the active layer as an image prompt"
-    TIP = "An image prompt lends its style, its composition, its face or everything."
+    WORDS = "Add an image prompt"
+    TIP = "An image prompt is a layer that lends its style, its composition, its face or everything."
 
     def new_row(self, layer: str) -> PromptRow:
         """Style, at the usual weight."""
@@ -133,8 +133,8 @@ class Guides(Rows):
     """Layers as guides."""
 
     FIELD, KIND, MOST = "guides", "kind", 7
-    WORDS = "Add the active layer as a guide"
-    TIP = "A guide is a picture of depth, lines, edges, normals or a skeleton that the new picture follows."
+    WORDS = "Add a guide"
+    TIP = "A guide is a layer with depth, lines, edges, normals or a skeleton that the new picture follows."
 
     def new_row(self, layer: str) -> GuideRow:
         """The first kind that the model has."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from .form import Form, Mode
 from .glyphs import GlyphButton, IconSource
+from .host import DocumentCard
 from .numbers import Number, Slider
 from .qt import Qt, QtCore, QtGui, QtWidgets
-from .host import DocumentCard
 from .widgets import Picture, Sentence, column, row
 
 if TYPE_CHECKING:
@@ -74,14 +74,60 @@ def aim(form: Form, document: DocumentCard | None) -> str:
     if document is None:
         return ""
     box = document.selection
-    size = f"{box.width} x {box.height}" if box is not None else f"{document.width} x {document.height}"
-    place = "the selection" if box is not None else "the whole canvas"
+    size = f"{box.width} x {box.height} px" if box is not None else f"{document.width} x {document.height} px"
+    place = "the selection" if box is not None else "the canvas"
     return {
-        Mode.FILL: f"Paints {place} anew, {size} pixels.",
-        Mode.REFINE: f"Changes {place}, {size} pixels.",
-        Mode.EXPAND: f"Paints what is transparent in {place}, {size} pixels.",
-        Mode.NEW: f"Paints a new picture of {size} pixels into {place}.",
+        Mode.FILL: f"Paints {place} anew, {size}.",
+        Mode.REFINE: f"Changes {place}, {size}.",
+        Mode.EXPAND: f"Paints what is transparent in {place}, {size}.",
+        Mode.NEW: f"Paints a new picture into {place}, {size}.",
     }[form.mode]
+
+
+class Notice(QtWidgets.QFrame):
+    """What the artist must know, with the style's own sign for a warning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
+        self.words = Sentence()
+        sign = QtWidgets.QLabel()
+        sign.setPixmap(self.style().standardIcon(QtWidgets.QStyle.StandardPixmap.SP_MessageBoxWarning).pixmap(16, 16))
+        line = row(sign, self.words)
+        line.setContentsMargins(6, 4, 6, 4)
+        line.setStretch(1, 1)
+        line.setAlignment(sign, Qt.AlignmentFlag.AlignTop)
+        self.setLayout(line)
+        self.hide()
+
+    def say(self, words: str) -> None:
+        """Show other words; without any it takes no room."""
+        self.words.say(words)
+        self.setVisible(bool(words))
+
+
+class ModeButton(QtWidgets.QToolButton):
+    """One of several modes; the one that is on has the palette's highlight, which the style's own sunken look hardly shows."""
+
+    def __init__(self, words: str, tip: str) -> None:
+        super().__init__()
+        self.setText(words)
+        self.setToolTip(tip)
+        self.setCheckable(True)
+        self.setAutoExclusive(True)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+
+    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802
+        """As the style draws it, in other colours while it is on."""
+        option = QtWidgets.QStyleOptionToolButton()
+        self.initStyleOption(option)
+        roles = QtGui.QPalette.ColorRole
+        if self.isChecked():
+            palette = QtGui.QPalette(option.palette)
+            palette.setColor(roles.Button, palette.color(roles.Highlight))
+            palette.setColor(roles.ButtonText, palette.color(roles.HighlightedText))
+            option.palette = palette
+        QtWidgets.QStylePainter(self).drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ToolButton, option)
 
 
 class PromptView(QtWidgets.QWidget):
@@ -113,7 +159,7 @@ class PromptView(QtWidgets.QWidget):
         self.progress.hide()
         self.live = Picture(200)
         self.live.setToolTip("The picture under way. It gets clearer with every step.")
-        self.notice = Sentence()
+        self.notice = Notice()
         modes = row(*self.modes.values())
         modes.setSpacing(0)
         going = row(self.generate, self.count)
@@ -126,13 +172,8 @@ class PromptView(QtWidgets.QWidget):
         self.generate.clicked.connect(lambda: presenter.generate())
         self.cancel.clicked.connect(lambda: presenter.cancel())
 
-    def _mode_button(self, mode: Mode, words: str, tip: str) -> Any:  # noqa: ANN401 - a QToolButton
-        button = QtWidgets.QToolButton()
-        button.setText(words)
-        button.setToolTip(tip)
-        button.setCheckable(True)
-        button.setAutoExclusive(True)
-        button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+    def _mode_button(self, mode: Mode, words: str, tip: str) -> ModeButton:
+        button = ModeButton(words, tip)
         button.clicked.connect(lambda: self._presenter.change(mode=mode))
         return button
 
@@ -166,9 +207,3 @@ class PromptView(QtWidgets.QWidget):
             self.bar.setFormat((progress.words + behind).replace("%", "%%"))
             waiting = f" {progress.waiting} more of yours wait behind it." if progress.waiting else ""
             self.bar.setToolTip(progress.words + "." + waiting)
-
-
-def warning_icon(widget: Any, side: int) -> Any:  # noqa: ANN401 - a QPixmap
-    """The style's own sign for a warning."""
-    icon: QtGui.QIcon = widget.style().standardIcon(QtWidgets.QStyle.StandardPixmap.SP_MessageBoxWarning)
-    return icon.pixmap(side, side)

@@ -29,12 +29,14 @@ class ResultsView(QtWidgets.QWidget):
         self.apply_mask = _button("Apply with mask", "Make a layer of it that has the selection as its transparency mask.")
         self.reuse = _button("Reuse", "Put its prompt, seed and settings into the fields above.")
         self.discard = _button("Discard", "Throw the picture that is shown away.")
-        buttons = QtWidgets.QGridLayout()
+        self.buttons = QtWidgets.QWidget()
+        buttons = QtWidgets.QGridLayout(self.buttons)
+        buttons.setContentsMargins(0, 0, 0, 0)
         buttons.setSpacing(GAP)
         for place, button in enumerate((self.apply, self.apply_mask, self.reuse, self.discard)):
             buttons.addWidget(button, place // 2, place % 2)
             buttons.setColumnStretch(place % 2, 1)
-        self.setLayout(column(None, self.tiles, buttons))
+        self.setLayout(column(None, self.tiles, self.buttons))
         self.tiles.clicked_tile.connect(lambda key, _held: self._click(key))
         self.apply.clicked.connect(lambda: self._with_shown(presenter.apply))
         self.apply_mask.clicked.connect(lambda: self._with_shown(lambda key: presenter.apply(key, transparency_mask=True)))
@@ -59,6 +61,7 @@ class ResultsView(QtWidgets.QWidget):
         results = self._presenter.results
         self._pixmaps.keep(result.thumbnail for result in results)
         self.tiles.put(tuple(self._tile(result) for result in results))
+        self.buttons.setVisible(bool(results))
         for button in (self.apply, self.apply_mask, self.reuse, self.discard):
             button.setEnabled(self.shown() is not None)
 

@@ -136,7 +136,9 @@ class Tiles(QtWidgets.QListView):
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
         self.customContextMenuRequested.connect(self._ask_menu)
         self.clicked.connect(self._click)
-        self.setMinimumWidth(narrowest)
+        policy = QtWidgets.QSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
         self._measure()
 
     def put(self, tiles: tuple[Tile, ...]) -> None:
@@ -150,29 +152,46 @@ class Tiles(QtWidgets.QListView):
         """What is shown."""
         return self._list.tiles
 
-    def _measure(self) -> None:
-        """Share the width among the columns, and be as high as the rows."""
-        frame = 2 * self.frameWidth()
-        count, width = len(self._list.tiles), self.width() - frame
-        columns = max(1, width // self._narrowest)
-        rows = max(1, -(-count // columns))
-        scrolls = rows > self._most_rows
+    def _columns(self, width: int) -> tuple[int, Any, bool]:
+        """For this width: the height that is wanted, the size of a tile, and whether there are more rows than are shown at once."""
+        frame, count = 2 * self.frameWidth(), len(self._list.tiles)
+        if not count:
+            return self.fontMetrics().height() * 4, QtCore.QSize(self._narrowest, self._narrowest), False
+        inside = width - frame
+        columns = max(1, inside // self._narrowest)
+        scrolls = -(-count // columns) > self._most_rows
         if scrolls:
-            width -= self.style().pixelMetric(QtWidgets.QStyle.PixelMetric.PM_ScrollBarExtent)
-            columns = max(1, width // self._narrowest)
-            rows = -(-count // columns)
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOn if scrolls else Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            inside -= self.style().pixelMetric(QtWidgets.QStyle.PixelMetric.PM_ScrollBarExtent)
+            columns = max(1, inside // self._narrowest)
         # One pixel less, or Qt breaks the row one tile early.
-        side = max(24, (width - 1) // columns)
+        side = max(24, (inside - 1) // columns)
         size = QtCore.QSize(side, side + self.fontMetrics().height())
+        return round(size.height() * min(-(-count // columns), self._most_rows)) + frame, size, scrolls
+
+    def _measure(self) -> None:
+        """Share the width among the columns."""
+        _, size, scrolls = self._columns(self.width())
+        policies = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policies.ScrollBarAlwaysOn if scrolls else policies.ScrollBarAlwaysOff)
         if size != self.gridSize():
             self.setGridSize(size)
-        if count:
-            height = round(size.height() * min(rows, self._most_rows)) + frame
-        else:
-            height = self.fontMetrics().height() * 4
-        if height != self.minimumHeight() or height != self.maximumHeight():
-            self.setFixedHeight(height)
+        self.updateGeometry()
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802
+        """Fewer columns need more rows."""
+        return True
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802
+        """Pixels."""
+        return self._columns(width)[0]
+
+    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+        """One column; the height follows from the width."""
+        return QtCore.QSize(self._narrowest, 24)
+
+    def sizeHint(self) -> Any:  # noqa: ANN401, N802
+        """At the width that it has."""
+        return QtCore.QSize(self._narrowest * 3, self.heightForWidth(max(self.width(), self._narrowest)))
 
     def _click(self, index: Any) -> None:  # noqa: ANN401
         held = QtWidgets.QApplication.keyboardModifiers() & Qt.KeyboardModifier.ControlModifier

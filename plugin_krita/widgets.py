@@ -87,6 +87,10 @@ class Sentence(QtWidgets.QLabel):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Minimum)
         self.hide()
 
+    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802 - Qt's name
+        """One line: Qt guesses the height of a narrow label, and the docker would scroll over nothing."""
+        return QtCore.QSize(40, self.fontMetrics().height())
+
     def say(self, words: str) -> None:
         """Show other words."""
         if words != self.text():
@@ -182,7 +186,7 @@ class Picture(QtWidgets.QWidget):
         super().__init__(parent)
         self._tallest = tallest
         self._pixmap: Any = None
-        policy = QtWidgets.QSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Fixed)
+        policy = QtWidgets.QSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Minimum)
         policy.setHeightForWidth(True)
         self.setSizePolicy(policy)
         self.hide()

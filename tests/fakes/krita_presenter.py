@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plugin_krita.form import Form, Mode, PersonRow, Pose
-from plugin_krita.view import Backend, Choice, DraftFace, DraftPhoto, Light, Person, Progress, Result
 from plugin_krita.protocol.geometry import Bounds, Box, Extent, Point
 from plugin_krita.protocol.planes import Layout, Plane
+
+from plugin_krita.form import Form, Mode, PersonRow, Pose
+from plugin_krita.view import Backend, Choice, DraftFace, DraftPhoto, Light, Person, Progress, Result
 
 WORDS = {Mode.FILL: "Fill", Mode.REFINE: "Refine", Mode.EXPAND: "Expand", Mode.NEW: "Generate"}
 
