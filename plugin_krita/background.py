@@ -66,7 +66,7 @@ class Background:
         def step() -> None:
             try:
                 value = work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it becomes a sentence
+            except Exception as error:
                 words = sentence_of(error)
                 self._done.put(lambda: failed(words))
             else:

@@ -111,6 +111,19 @@ def grown(mask: Plane, pixels: int) -> Plane:
     return _from_rows(rows, mask.extent)
 
 
+def faded(mask: Plane, pixels: int) -> Plane:
+    """A mask of 0 and 255 only, enlarged by some pixels over which it falls to 0, in eight rings at most."""
+    rings, width = min(pixels, 8), mask.extent.width
+    result, inner = list(_rows(mask)), mask
+    for ring in range(rings):
+        outer = grown(inner, pixels * (ring + 1) // rings - pixels * ring // rings)
+        value = int.from_bytes(bytes([255 - 255 * (ring + 1) // (rings + 1)]) * width, "big")
+        steps = zip(_rows(inner), _rows(outer), strict=True)
+        result = [row | ((one ^ other) & value) for row, (one, other) in zip(result, steps, strict=True)]
+        inner = outer
+    return _from_rows(result, mask.extent)
+
+
 def both(first: Plane, second: Plane) -> Plane:
     """`second` where `first` (0 and 255 only) is 255, else 0."""
     rows = [one & other for one, other in zip(_rows(first), _rows(second), strict=True)]

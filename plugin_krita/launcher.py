@@ -1,0 +1,86 @@
+"""Starting the backend from the docker: which command, whether there is one, and a process that outlives Krita."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .protocol.errors import ServiceError
+
+_HOW = "Install Likeness (its README says how) and run `likeness krita install` once, or set LIKENESS_COMMAND to its command."
+
+
+class Launcher:
+    """Finds the command in `backend.json` beside the plug-in, in LIKENESS_COMMAND, or as `likeness` on the PATH; the first of them."""
+
+    def __init__(
+        self, folder: Path | None = None, environ: Mapping[str, str] | None = None, run: Callable[..., object] = subprocess.Popen
+    ) -> None:
+        self._folder = folder or Path(__file__).resolve().parent
+        self._environ = dict(os.environ if environ is None else environ)
+        self._run = run
+
+    def available(self) -> str:
+        """Empty when a backend can be started, else why not and what to do."""
+        command = self._command()
+        if not command:
+            return f"No backend is installed on this computer, as far as this plug-in knows. {_HOW}"
+        if shutil.which(command[0], path=self._environ.get("PATH", "")) is None:
+            return f"The backend's program {command[0]} is not there any more. {_HOW}"
+        return ""
+
+    def start(self) -> None:
+        """Start it in a session of its own and return. Raises `ServiceError` when the system refuses."""
+        if why := self.available():
+            raise ServiceError(why)
+        flags = 0x00000008 | 0x00000200 | 0x08000000 if sys.platform == "win32" else 0  # detached, its own group, no window
+        command = self._command()
+        try:
+            self._run(
+                command,
+                cwd=str(Path.home()),
+                env=self._clean(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=sys.platform != "win32",
+                creationflags=flags,
+            )
+        except OSError as error:
+            raise ServiceError(f"{command[0]} could not be started: {error.strerror or error}. {_HOW}") from error
+
+    def state_folder(self) -> Path | None:
+        """Where the installed backend keeps its connection file, when `backend.json` says so."""
+        state = self._note().get("state")
+        return Path(state) if isinstance(state, str) and state else None
+
+    def _command(self) -> list[str]:
+        noted = self._note().get("command")
+        if isinstance(noted, list) and noted and all(isinstance(word, str) for word in noted):
+            return [str(word) for word in noted]
+        if own := self._environ.get("LIKENESS_COMMAND"):
+            return shlex.split(own, posix=os.name == "posix")
+        found = shutil.which("likeness", path=self._environ.get("PATH", ""))
+        return [found, "serve", "--detach"] if found else []
+
+    def _note(self) -> dict[str, object]:
+        try:
+            note = json.loads((self._folder / "backend.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return note if isinstance(note, dict) else {}
+
+    def _clean(self) -> dict[str, str]:
+        """The environment without what Krita's own Python and its AppImage set for themselves: another Python would not start in it."""
+        alien = {"PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH", "DYLD_LIBRARY_PATH"}
+        inside = self._environ.get("APPIMAGE") or self._environ.get("SNAP") or "PYTHONHOME" in self._environ
+        kept = {name: value for name, value in self._environ.items() if name not in alien} if inside else dict(self._environ)
+        if (noted := self._note().get("environ")) and isinstance(noted, dict):
+            kept |= {str(name): str(value) for name, value in noted.items()}
+        return kept
