@@ -12,18 +12,25 @@ ONNXRUNTIME = "onnxruntime/capi/onnxruntime_pybind11_state.so"
 OPENCV = "cv2/cv2.abi3.so"
 
 
-def write_wheel(folder: Path, name: str, files: Mapping[str, str] | None = None, needs: Sequence[str] = (), version: str = "1.0") -> Path:
-    """A wheel `name` in `folder`, with `files` (path -> text); returns its path."""
+def write_wheel(
+    folder: Path,
+    name: str,
+    files: Mapping[str, str] | None = None,
+    needs: Sequence[str] = (),
+    version: str = "1.0",
+    tag: str = "py3-none-any",
+) -> Path:
+    """A wheel `name` in `folder`, with `files` (path -> text), for the Python and system of `tag`; returns its path."""
     stem = f"{name.replace('-', '_')}-{version}"
     extras = [need.split("extra == ")[1].strip("'\"") for need in needs if "extra == " in need]
     lines = [f"Provides-Extra: {extra}" for extra in extras] + [f"Requires-Dist: {need}" for need in needs]
     contents = dict(files or {f"{name.replace('-', '_')}.py": ""})
     contents[f"{stem}.dist-info/METADATA"] = "\n".join(["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, ""])
-    contents[f"{stem}.dist-info/WHEEL"] = "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    contents[f"{stem}.dist-info/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n"
     record = f"{stem}.dist-info/RECORD"
     contents[record] = "".join(f"{path},{_hash(text)},{len(text.encode())}\n" for path, text in contents.items()) + f"{record},,\n"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{stem}-py3-none-any.whl"
+    path = folder / f"{stem}-{tag}.whl"
     with zipfile.ZipFile(path, "w") as wheel:
         for inner, text in contents.items():
             wheel.writestr(inner, text)
