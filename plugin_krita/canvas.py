@@ -15,7 +15,7 @@ from .canvas_colour import check_size, document_pixels, node_pixels
 from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes, touch
 from .host import CanvasProblem, Capture, DocumentCard, LayerCard
 from .protocol.errors import LikenessError
-from .protocol.geometry import Bounds
+from .protocol.geometry import Bounds, Extent
 from .protocol.planes import Layout, Plane
 from .qt import QtGui
 
@@ -121,15 +121,17 @@ class KritaHost:
         """Write a picture as a PNG."""
         pictures.save_picture(plane, path)
 
-    @_asked
     def png(self, plane: Plane) -> bytes:
         """A picture as a PNG; in any thread."""
         return pictures.png(plane)
 
-    @_asked
     def from_png(self, data: bytes) -> Plane:
-        """The BGRA8 picture in a PNG."""
+        """The BGRA8 picture in a PNG; in any thread."""
         return pictures.from_png(data)
+
+    def scaled(self, plane: Plane, extent: Extent, background: int | None = None) -> Plane:
+        """A picture at another size; in any thread."""
+        return pictures.scaled(plane, extent, background)
 
     @_asked
     def show_preview(self, document: str, bounds: Bounds, picture: Plane) -> None:

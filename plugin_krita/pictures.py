@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .host import CanvasProblem
+from .protocol.errors import BadPicture
 from .protocol.geometry import Extent
 from .protocol.limits import SIDE
 from .protocol.planes import Layout, Plane
@@ -61,10 +62,30 @@ def png(plane: Plane) -> bytes:
 
 
 def from_png(data: bytes) -> Plane:
-    """The BGRA8 picture in a PNG. Raises `CanvasProblem` when it is none."""
+    """The BGRA8 picture in a PNG; safe in any thread. Raises `BadPicture` when it is none."""
     image = QtGui.QImage.fromData(data, "PNG")
     if image.isNull():
-        raise CanvasProblem("A picture that was kept is damaged. Choose its photo again.")
+        raise BadPicture("A picture that was kept is damaged. Choose its photo again.")
+    return plane_of(image)
+
+
+def scaled(plane: Plane, extent: Extent, background: int | None = None) -> Plane:
+    """A picture as BGRA8, or a mask as A8, at another size or the same, smoothly; over a grey level of 0 … 255 when one is given."""
+    if plane.extent == extent and plane.layout in (Layout.BGRA8, Layout.A8) and background is None:
+        return plane
+    image = image_of(plane)
+    if plane.extent != extent:
+        whole, smooth = QtCore.Qt.AspectRatioMode.IgnoreAspectRatio, QtCore.Qt.TransformationMode.SmoothTransformation
+        image = image.scaled(extent.width, extent.height, whole, smooth)
+    if plane.layout is Layout.A8:
+        return _mask_of(image)
+    if background is not None:
+        ground = QtGui.QImage(extent.width, extent.height, QtGui.QImage.Format.Format_RGB32)
+        ground.fill(QtGui.QColor(background, background, background))
+        painter = QtGui.QPainter(ground)
+        painter.drawImage(0, 0, image)
+        painter.end()
+        image = ground
     return plane_of(image)
 
 
@@ -89,6 +110,15 @@ def plane_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage
     bits = image.constBits()
     bits.setsize(image.sizeInBytes())
     return Plane(Layout.BGRA8, Extent(image.width(), image.height()), bytes(bits))
+
+
+def _mask_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage
+    image = image.convertToFormat(QtGui.QImage.Format.Format_Grayscale8)
+    bits = image.constBits()
+    bits.setsize(image.sizeInBytes())
+    data, width, stride = bytes(bits), image.width(), image.bytesPerLine()  # Qt pads rows to four bytes
+    rows = (data[y * stride : y * stride + width] for y in range(image.height()))
+    return Plane(Layout.A8, Extent(width, image.height()), b"".join(rows))
 
 
 def _name(path: str) -> str:

@@ -131,7 +131,7 @@ def _docker_class(core: Core) -> type:
         def __init__(self) -> None:
             super().__init__()
             self.setWindowTitle(TITLE)
-            self.setWidget(DockerBody(core.presenter(), self))
+            self.setWidget(DockerBody(core.presenter(), self, _icon))
             core.shown(self)
 
         def canvasChanged(self, canvas: object) -> None:  # noqa: N802 - Krita calls it
@@ -139,6 +139,11 @@ def _docker_class(core: Core) -> type:
             core.changed()
 
     return LikenessDocker
+
+
+def _icon(name: str) -> Any:  # noqa: ANN401 - a QIcon or None
+    icon = krita.Krita.instance().icon(name)
+    return None if icon is None or icon.isNull() else icon
 
 
 def _show(window: Any) -> None:  # noqa: ANN401 - a krita.Window
