@@ -29,6 +29,8 @@ KEEP_ACKNOWLEDGED_JOBS = 1000
 """Rows are small, but ten thousand of them a day are not needed."""
 RESULT_BYTES = 16 * 1024**2
 """Room that must be free beside the reserve before a worker begins: about what a picture needs."""
+ANNOUNCE_S = 0.5
+"""Between two times at which those who wait are told their places."""
 _PRUNE_S = 60.0
 _ROOM = 256
 """So many more jobs, and it is time to look for old ones before the minute is over."""
@@ -60,7 +62,9 @@ class Dispatcher:
         self._jobs: dict[str, _Job] = {}
         self._served: dict[str, int] = {}
         self._unsaved: list[End] = []
-        self._retry_at = self._prune_at = self._room_at = 0.0
+        self._order: dict[str, int] | None = None
+        self._moved = False
+        self._retry_at = self._prune_at = self._room_at = self._announce_at = 0.0
         self._crowded = 0
         for kept in spool.load():
             self._jobs[kept.entry.job_id] = self._revived(kept)
@@ -70,17 +74,20 @@ class Dispatcher:
     def submit(self, client: str, request: Submit) -> None:
         """Keep a job. When this returns it is accepted. Raises `Busy`, `JobIdConflict`, `DiskFull`, `SpoolUnusable`."""
         header, planes = self._codec.encode_header(request.job)
+        replaces = request.replaces if request.replaces != request.job_id else None  # nothing takes its own place
         if request.job_id in self._jobs:
             self._check_same(client, request.job_id, header, planes)
+            self._replace(client, replaces)  # the backend may have died between keeping the one and ending the other
             return
-        admit((job.entry for job in self._jobs.values()), client, self._bytes_of(client), self._limits)
+        used = self._bytes_of(client) - self._freed_by(client, replaces)
+        admit((job.entry for job in self._jobs.values()), client, used, self._limits, replaces)
         entry = Entry(request.job_id, client, request.priority, self._last_order + 1)
         self._spool.add(entry, request.note, header, planes)
         self._last_order += 1
         self._jobs[entry.job_id] = _Job(entry, request.note, sum(memoryview(plane).nbytes for plane in planes))
         self._log.info("job %s accepted", entry.job_id)
-        if request.replaces is not None:
-            self._replace(client, request.replaces)
+        self._order = None
+        self._replace(client, replaces)
         self._announce(entry.job_id)
 
     def cancel(self, client: str, job_id: str) -> None:
@@ -92,15 +99,15 @@ class Dispatcher:
             if ran:
                 self._supervisor.stop(job_id, self._now)
 
-    def update(self, client: str, job_id: str, request: int | None = None, place: int | None = None) -> JobUpdate:
-        """Where a job is; raises `UnknownJob`. `place` is the number of jobs before it, where the caller knows it."""
+    def update(self, client: str, job_id: str, request: int | None = None) -> JobUpdate:
+        """Where a job is; raises `UnknownJob`."""
         job = self._find(client, job_id)
         progress = job.progress if job.entry.stage is Stage.RUNNING else None
         return JobUpdate(
             job_id,
             job.entry.stage,
             request,
-            position=(self._position(job_id) if place is None else place) if job.entry.stage is Stage.QUEUED else None,
+            position=self._places().get(job_id) if job.entry.stage is Stage.QUEUED else None,
             step=progress.step if progress else None,
             steps=progress.steps if progress else None,
             seconds_left=progress.seconds_left if progress else None,
@@ -152,6 +159,7 @@ class Dispatcher:
             for end in waiting:
                 self._finish(end, now)
         self._give(now)
+        self._announce_queue(now)
         try:
             self._spool.note_flushed()
             if now >= self._prune_at or len(self._jobs) > self._crowded:
@@ -183,8 +191,8 @@ class Dispatcher:
             places = str(blob.path), str(self._spool.output_path(entry.job_id, job.entry.attempt))
             self._supervisor.lease(device, Lease(entry.job_id, job.entry.attempt, *places, blob.lengths), blob.header, now)
             self._log.info("job %s on %s, attempt %d", entry.job_id, device, job.entry.attempt)
+            self._order, self._moved = None, True
             self._announce(entry.job_id)
-            self._announce_queue()
 
     def _hear(self, report: Report, now: float) -> None:
         job = self._jobs.get(report.job_id)
@@ -229,7 +237,7 @@ class Dispatcher:
             sentence = f"{(PoisonJob.__doc__ or '').strip()} {report.sentence} {PoisonJob.cure}"
             self._finish(End(report.job_id, report.attempt, None, (), (PoisonJob.code, sentence)), self._now)
             return
-        job.entry, job.progress = entry, None
+        job.entry, job.progress, self._order = entry, None, None
         with suppress(ServiceError):  # the spool still says that it runs, which a restart reads as queued
             self._spool.save(entry)
         self._announce(report.job_id)
@@ -239,6 +247,7 @@ class Dispatcher:
         """End a job without an outcome."""
         entry = replace(job.entry, stage=stage)
         self._spool.end(entry, fault)
+        self._order, self._moved = None, True
         job.entry, job.fault, job.input_bytes, job.ended = entry, fault, 0, self._wall()
         self._log.info("job %s %s", entry.job_id, stage.value)
         self._announce(entry.job_id)
@@ -264,25 +273,40 @@ class Dispatcher:
         if self._jobs[job_id].entry.client != client or not self._spool.same(job_id, header, planes):
             raise JobIdConflict(f"Another job was sent under the id {job_id} before. {JobIdConflict.cure}")
 
-    def _replace(self, client: str, job_id: str) -> None:
-        """A live edit takes the place of a job that waits; one that runs already goes on."""
-        job = self._jobs.get(job_id)
-        if job is not None and job.entry.client == client and job.entry.stage is Stage.QUEUED:
-            self._end(job, Stage.CANCELLED, (Cancelled.code, f"A newer version took its place. {Cancelled.cure}"))
+    def _replaced(self, client: str, job_id: str | None) -> _Job | None:
+        """The job that waits and whose place a live edit takes; one that runs already goes on."""
+        job = self._jobs.get(job_id or "")
+        return job if job is not None and job.entry.client == client and job.entry.stage is Stage.QUEUED else None
+
+    def _freed_by(self, client: str, job_id: str | None) -> int:
+        job = self._replaced(client, job_id)
+        return job.input_bytes if job else 0
+
+    def _replace(self, client: str, job_id: str | None) -> None:
+        job = self._replaced(client, job_id)
+        if job is not None:
+            try:
+                self._end(job, Stage.CANCELLED, (Cancelled.code, f"A newer version took its place. {Cancelled.cure}"))
+            except ServiceError as error:  # the new job is kept, and must not be refused for this; the old one is drawn too
+                self._log.warning("%s", error)
 
     def _announce(self, job_id: str) -> None:
         client = self._jobs[job_id].entry.client
         self._tell(client, self.update(client, job_id))
 
-    def _announce_queue(self) -> None:
-        """The queue moved: say so to those who wait."""
-        order = in_order([job.entry for job in self._jobs.values()], self._served)
-        for place, entry in enumerate(order):
-            self._tell(entry.client, self.update(entry.client, entry.job_id, place=place))
+    def _announce_queue(self, now: float) -> None:
+        """The queue moved: say so to those who wait. All at once and not for each lease: a thousand jobs would be told of a thousand."""
+        if self._moved and now >= self._announce_at:
+            self._moved, self._announce_at = False, now + ANNOUNCE_S
+            for job_id in self._places():
+                self._announce(job_id)
 
-    def _position(self, job_id: str) -> int:
-        order = in_order([job.entry for job in self._jobs.values()], self._served)
-        return next((place for place, entry in enumerate(order) if entry.job_id == job_id), 0)
+    def _places(self) -> dict[str, int]:
+        """How many jobs are before each that waits; reckoned again after the queue changed."""
+        if self._order is None:
+            order = in_order([job.entry for job in self._jobs.values()], self._served)
+            self._order = {entry.job_id: place for place, entry in enumerate(order)}
+        return self._order
 
     def _bytes_of(self, client: str) -> int:
         own = [job for job in self._jobs.values() if job.entry.client == client and not job.entry.acknowledged]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 
 from protocol.errors import Busy
 from protocol.limits import JOBS_PER_CLIENT, QUEUED_PER_CLIENT, SPOOL_BYTES_PER_CLIENT
@@ -44,18 +45,22 @@ def in_order(entries: Iterable[Entry], served: Mapping[str, int]) -> list[Entry]
     number that grows with each lease), and each client's own jobs keep their order.
     """
     found: list[Entry] = []
-    turns = dict(served)
+    turns, last = dict(served), max(served.values(), default=0)
+    waiting = sorted((entry for entry in entries if entry.stage is Stage.QUEUED), key=lambda entry: -entry.order)
     for priority in (Priority.INTERACTIVE, Priority.BATCH):
         lines: dict[str, list[Entry]] = {}
-        for entry in sorted(entries, key=lambda entry: -entry.order):
-            if entry.stage is Stage.QUEUED and entry.priority is priority:
+        for entry in waiting:
+            if entry.priority is priority:
                 lines.setdefault(entry.client, []).append(entry)
-        while lines:
-            client = min(lines, key=lambda client: (turns.get(client, -1), lines[client][-1].order))
+        turn = [(turns.get(client, -1), line[-1].order, client) for client, line in lines.items()]
+        heapify(turn)  # with 64 clients and 4,000 jobs, looking through all clients for each job would take a quarter of a second
+        while turn:
+            client = heappop(turn)[2]
             found.append(lines[client].pop())
-            turns[client] = max(turns.values(), default=0) + 1
-            if not lines[client]:
-                del lines[client]
+            last += 1
+            turns[client] = last
+            if lines[client]:
+                heappush(turn, (last, lines[client][-1].order, client))
     return found
 
 
@@ -69,10 +74,10 @@ def next_job(entries: Sequence[Entry], served: Mapping[str, int]) -> Entry | Non
     return min(of_priority, key=lambda entry: (served.get(entry.client, -1), entry.order))
 
 
-def admit(entries: Iterable[Entry], client: str, used_bytes: int, limits: Limits) -> None:
-    """Raise `Busy` if this client has left too much already."""
+def admit(entries: Iterable[Entry], client: str, used_bytes: int, limits: Limits, replaces: str | None = None) -> None:
+    """Raise `Busy` if this client has left too much already. The place of a waiting job that the new one `replaces` is free."""
     own = [entry for entry in entries if entry.client == client and not entry.acknowledged]
-    queued = sum(entry.stage is Stage.QUEUED for entry in own)
+    queued = sum(entry.stage is Stage.QUEUED and entry.job_id != replaces for entry in own)
     if queued >= limits.queued:
         raise Busy(f"{queued} of your jobs are waiting already. {Busy.cure}")
     if len(own) >= limits.kept:
