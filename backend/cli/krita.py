@@ -80,6 +80,8 @@ def _remove(found: Sequence[Place]) -> int:
     removed = [place for place in found if remove(place)]
     for place in removed:
         print(f"{place.name}: the docker is gone from {place.resources / 'pykrita'}.")
+        if (place.resources / "likeness").is_dir():
+            print(f"  Your settings stay in {place.resources / 'likeness'}.")
     if not removed:
         print("The docker was in no Krita of this user.")
     return 0

@@ -1,11 +1,8 @@
-"""Made-up wheels of pyzmq for every Python and system that Krita has, and the real Krita without its window."""
+"""Made-up wheels of pyzmq for every Python and system that Krita has."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,23 +42,3 @@ def pip_sees_only(monkeypatch: pytest.MonkeyPatch, wheels: Path | None) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     if wheels is not None:
         monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-
-
-def in_krita(home: Path, script: Path, *words: str, path: tuple[Path, ...] = ()) -> dict[str, object]:
-    """Run `main` of a script inside the real Krita's libraries, without a window; what it wrote to the file that it is given, as JSON."""
-    if shutil.which("kritarunner") is None:
-        pytest.skip("needs kritarunner, which comes with Krita (apt install krita python3-pyqt5)")
-    out = script.with_suffix(".json")
-    (home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
-    environment = {
-        "HOME": str(home),
-        "PATH": "/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "QT_QPA_PLATFORM": "offscreen",
-        "XDG_RUNTIME_DIR": str(home / "run"),
-        "PYTHONPATH": os.pathsep.join(map(str, (script.parent, *path))),
-    }
-    command = ["kritarunner", "-s", script.stem, "-f", "main", str(out), *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert out.is_file(), done.stdout + done.stderr
-    return json.loads(out.read_text())
