@@ -20,7 +20,11 @@ def register(sentence: str) -> None:
             label.setMargin(8)
             label.setAlignment(Qt.AlignmentFlag.AlignTop)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-            self.setWidget(label)
+            area = QtWidgets.QScrollArea()  # a new docker is a few lines high
+            area.setWidgetResizable(True)
+            area.setFrameShape(QtWidgets.QFrame.Shape.NoFrame)
+            area.setWidget(label)
+            self.setWidget(area)
 
         def canvasChanged(self, canvas: object) -> None:  # noqa: N802 - Krita calls it
             """Nothing depends on the canvas."""

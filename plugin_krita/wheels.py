@@ -68,8 +68,8 @@ def _load(name: str, ours: list[Path], folder: Path) -> ModuleType:
 
 def _absent(name: str, error: Exception, folder: Path) -> str:
     there = sorted(path.name for path in folder.iterdir() if path.name != "any") if folder.is_dir() else []
-    brought = f"this copy of the plug-in has it for {', '.join(there)} only" if there else "this copy of the plug-in came without it"
-    return f"Likeness needs {name} for Krita's Python {_version()} ({fitting()[-1]}), and {brought} ({error}). {_CURE}"
+    brought = f"this copy of the plug-in has it for {', '.join(there)}" if there else "this copy of the plug-in came without libraries"
+    return f"Likeness lacks {name} for Krita's Python {_version()}. {_CURE} ({fitting()[-1]} is needed; {brought}; {error}.)"
 
 
 def _check_msgpack(module: ModuleType) -> None:
