@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
+import msgpack
 import pytest
+from sample_messages import sample
 
 import protocol
+from protocol.codec import request_codec
+from protocol.messages import Request
 
 HERE = Path(protocol.__file__).parent
 USE = """
@@ -30,24 +37,63 @@ print(sys.version_info[:2], "fine")
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
 
 
-def python_of(version: str) -> str:
-    """An interpreter of this version that has both wheels."""
+CONTRACT = """
+import sys
+from foreign.parent.protocol import checks, codec, discovery, errors, events, geometry
+from foreign.parent.protocol import jobs, limits, messages, planes, results, shapes, version
+wire = codec.request_codec()
+for frames in eval(sys.stdin.read()):
+    message = wire.decode(frames)
+    assert [bytes(frame) for frame in wire.encode(message)] == frames, message
+print("fine")
+"""
+
+
+def python_of(version: str, *modules: str) -> str:
+    """An interpreter of this version on the path that has these modules."""
     if version == ".".join(map(str, sys.version_info[:2])):
         return sys.executable
     found = shutil.which(f"python{version}")
-    if found is None or subprocess.run([found, "-c", "import zmq, msgpack"], capture_output=True).returncode:
-        pytest.skip(f"no Python {version} with pyzmq and msgpack on the path")
+    if (
+        found is None
+        or subprocess.run([found, "-c", f"import {', '.join(('sys', *modules))}"], capture_output=True, env=chosen(version)).returncode
+    ):
+        pytest.skip(f"There is no Python {version} with {' and '.join(modules) or 'its library'} on the path.")
     return found
+
+
+def chosen(version: str) -> dict[str, str]:
+    """pyenv puts programs on the path that run the version which the environment names."""
+    return {**os.environ, "PYENV_VERSION": version}
+
+
+def foreign(folder: Path) -> None:
+    """The protocol as a part of another package."""
+    (folder / "foreign" / "parent").mkdir(parents=True)
+    for package in ("foreign", "foreign/parent"):
+        (folder / package / "__init__.py").write_text("")
+    shutil.copytree(HERE, folder / "foreign" / "parent" / "protocol", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @pytest.mark.parametrize("version", PYTHONS)
 def test_it_works_inside_a_foreign_package(version: str, tmp_path: Path) -> None:
-    (tmp_path / "foreign" / "parent").mkdir(parents=True)
-    for package in ("foreign", "foreign/parent"):
-        (tmp_path / package / "__init__.py").write_text("")
-    shutil.copytree(HERE, tmp_path / "foreign" / "parent" / "protocol", ignore=shutil.ignore_patterns("__pycache__"))
+    foreign(tmp_path)
+    command = [python_of(version, "zmq", "msgpack"), "-W", "error", "-c", USE, str(tmp_path / "state")]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=chosen(version))
+    assert done.returncode == 0, done.stderr
+    assert "fine" in done.stdout
+
+
+@pytest.mark.parametrize("version", PYTHONS)
+def test_every_python_reads_and_writes_the_same_messages_with_msgpacks_pure_part_alone(version: str, tmp_path: Path) -> None:
+    """Also one that has no wheels: only the sockets need one."""
+    foreign(tmp_path)
+    shutil.copytree(Path(msgpack.__file__).parent, tmp_path / "msgpack", ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyd"))
+    rng, codec = random.Random(9), request_codec()
+    wire = [[bytes(frame) for frame in codec.encode(sample(rng.choice(get_args(Request)), rng))] for _ in range(60)]
+    command = [python_of(version), "-W", "error", "-c", CONTRACT]
     done = subprocess.run(
-        [python_of(version), "-W", "error", "-c", USE, str(tmp_path / "state")], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        command, cwd=tmp_path, input=repr(wire), capture_output=True, text=True, timeout=60, env={**chosen(version), "PYTHONPATH": ""}
     )
     assert done.returncode == 0, done.stderr
     assert "fine" in done.stdout
