@@ -39,7 +39,8 @@ class AdvancedView(QtWidgets.QWidget):
         self.guidance = AutoNumber("How strictly the picture keeps to the prompt (guidance scale).", (0.0, 30.0), 0.5, 1)
         self.feather = AutoNumber("How softly the painted part goes over into the canvas, in pixels.", (0, 1024), 1, 0, " px")
         self.grow = AutoNumber("How far the selection is widened before it is painted, in pixels.", (0, 1024), 1, 0, " px")
-        self.live = QtWidgets.QCheckBox("Show the picture while it is painted")
+        self.live = QtWidgets.QCheckBox("Show a live preview")
+        self.live.setToolTip("Show the picture under way on the canvas and in the docker. It gets clearer with every step.")
         seed = row(self.seed, self.dice, self.lock)
         seed.setStretch(0, 1)
         fields = grid(

@@ -28,9 +28,11 @@ class Question(QtWidgets.QFrame):
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self.words, self.field = Sentence(), QtWidgets.QLineEdit()
         self.yes, self.no = QtWidgets.QPushButton(), QtWidgets.QPushButton("Cancel")
+        self.no.setToolTip("Do nothing.")
         layout = column(self, self.words, self.field, row(self.yes, self.no))
         layout.setContentsMargins(6, 6, 6, 6)
         self._then: Callable[[str], None] | None = None
+        self.yes.setToolTip("Do it.")
         self.yes.clicked.connect(self._answer)
         self.field.returnPressed.connect(self._answer)
         self.no.clicked.connect(self.close_it)
@@ -41,6 +43,7 @@ class Question(QtWidgets.QFrame):
         self._then = then
         self.words.say(words)
         self.yes.setText(yes)
+        self.yes.setToolTip(f"{yes} the character.")
         self.field.setVisible(given is not None)
         self.field.setText(given or "")
         self.show()

@@ -204,6 +204,6 @@ class PromptView(QtWidgets.QWidget):
         if progress is not None:
             self.bar.setValue(round(min(1.0, max(0.0, progress.share)) * 1000))
             behind = f" (+{progress.waiting})" if progress.waiting else ""
-            self.bar.setFormat((progress.words + behind).replace("%", "%%"))
+            self.bar.setFormat(progress.words + behind)
             waiting = f" {progress.waiting} more of yours wait behind it." if progress.waiting else ""
             self.bar.setToolTip(progress.words + "." + waiting)

@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .pictures import image_of
-from .protocol.planes import Plane
+from .protocol.planes import Layout, Plane
 from .qt import Qt, QtCore, QtGui, QtWidgets
 
 GAP = 4
 """Pixels between widgets of the docker, as in Krita's."""
+
+
+def image_of(plane: Plane) -> Any:  # noqa: ANN401 - a QImage
+    """The picture as a QImage with pixels of its own."""
+    formats = QtGui.QImage.Format
+    form = {
+        Layout.RGB8: formats.Format_RGB888,
+        Layout.RGBA8: formats.Format_RGBA8888,
+        Layout.BGRA8: formats.Format_ARGB32,
+        Layout.A8: formats.Format_Grayscale8,
+    }[plane.layout]
+    width, height = plane.extent.width, plane.extent.height
+    return QtGui.QImage(bytes(plane.data), width, height, width * plane.layout.channels, form).copy()
 
 
 class Pixmaps:
@@ -126,6 +138,7 @@ class Choices(QtWidgets.QComboBox):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(5)
+        self.setMinimumWidth(60)
         self._offered: tuple[tuple[str, object], ...] = ()
         self.activated.connect(self._pick)
 

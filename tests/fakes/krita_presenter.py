@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from plugin_krita.protocol.geometry import Bounds, Box, Extent, Point
 from plugin_krita.protocol.planes import Layout, Plane
@@ -13,6 +14,7 @@ from plugin_krita.view import Backend, Choice, DraftFace, DraftPhoto, Light, Per
 WORDS = {Mode.FILL: "Fill", Mode.REFINE: "Refine", Mode.EXPAND: "Expand", Mode.NEW: "Generate"}
 
 
+@cache
 def plane(width: int, height: int, blue: int = 90, layout: Layout = Layout.BGRA8) -> Plane:
     """A picture with a soft light in it: enough to see where it is drawn and that it is not turned."""
     rows = bytearray()

@@ -1,0 +1,52 @@
+"""The docker's promises (krita_docker/promises_*.py), kept with PyQt5 and with PyQt6.
+
+Two Qts do not fit into one process, so each has its own, without a screen; every promise is reported here by its name.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted((Path(__file__).parent / "krita_docker").glob("promises_*.py"))
+PROMISES = [
+    f"{file.stem}::{node.name}"
+    for file in FILES
+    for node in ast.parse(file.read_text(encoding="utf-8")).body
+    if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+]
+
+
+@pytest.fixture(scope="module", params=["PyQt5", "PyQt6"])
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[tuple[bool, str]]]:
+    """For each promise and each of its cases: whether it was kept, and what was said about it."""
+    binding = str(request.param)
+    if importlib.util.find_spec(binding) is None:
+        pytest.skip(f"{binding} is not installed here. Install the extra `test` to run the docker with it.")
+    report = tmp_path_factory.mktemp(binding) / "report.xml"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "DOCKER_BINDING": binding, "XDG_RUNTIME_DIR": str(report.parent)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={report}", *map(str, FILES)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
+    assert report.is_file(), f"the tests with {binding} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    out: dict[str, list[tuple[bool, str]]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.get('classname', '').split('.')[-1]}::{case.get('name', '').split('[')[0]}"
+        faults = [f"{fault.get('message')}\n{fault.text}" for fault in case]
+        out.setdefault(name, []).append((not faults, "\n".join(faults)))
+    return out
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_the_docker_keeps(promise: str, kept: Mapping[str, list[tuple[bool, str]]]):
+    cases = kept.get(promise, [])
+    assert cases, f"{promise} has not been run: its process ended before"
+    assert [words for good, words in cases if not good] == []
