@@ -1,0 +1,298 @@
+"""The presenter's heartbeat: what the parts know, as attributes for the docker, and the tick that brings them messages and the canvas."""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import time
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
+from .desk import Answer, Desk
+from .drafts import Drafts
+from .form import Form, Mode, form_from
+from .gallery import Gallery
+from .host import DocumentCard, Host, LayerCard
+from .launcher import Launcher
+from .people import People
+from .pictures import Studio
+from .pose import PoseDesk
+from .protocol.client import Client
+from .protocol.events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .protocol.geometry import Bounds, Point
+from .protocol.messages import Models, StatusReport
+from .protocol.planes import Plane
+from .protocol.results import ModelInfo
+from .state_line import state_line
+from .store import Store
+from .view import Backend, Choice, DraftPhoto, Person, Progress, Result
+
+LOOK_S = 0.2
+"""Between two looks at the document, its selection and its layers: Krita tells of none of them."""
+SAVE_S = 1.0
+BUTTONS = {Mode.FILL: "Fill", Mode.REFINE: "Refine", Mode.EXPAND: "Expand", Mode.NEW: "Generate"}
+NAMES = (
+    *("form", "backend", "persons", "models", "draft", "draft_name", "draft_sentence", "draft_faces", "progress", "results", "notice"),
+    *("preview", "document", "layers", "button", "can_generate", "why_not", "pose_picture", "pose_bounds", "pose_points"),
+)
+"""What `listen` tells of."""
+
+P = ParamSpec("P")
+
+
+def guarded(act: Callable[Concatenate[Heart, P], None]) -> Callable[Concatenate[Heart, P], None]:
+    """Whatever goes wrong is said in `notice`: a docker's button never raises."""
+
+    @functools.wraps(act)
+    def acted(self: Heart, *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            act(self, *args, **kwargs)
+        except Exception as error:
+            self._desk.blame(error)
+
+    return acted
+
+
+class Heart:
+    """What the presenter shows, and its heartbeat; `Presenter` adds what the artist does."""
+
+    def __init__(
+        self,
+        host: Host,
+        client: Client,
+        launcher: Launcher,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        random_seed: Callable[[], int] | None = None,
+    ) -> None:
+        self._desk = Desk(host, client, store, form_from(store.settings()))
+        self._launcher, self._clock = launcher, clock
+        self._random_seed = random_seed or (lambda: secrets.randbelow(2**31 - 64))
+        self._gallery = Gallery(self._desk, clock)
+        self._studio = Studio(self._desk, self._gallery)
+        self._people = People(self._desk)
+        self._drafts = Drafts(self._desk, lambda: self._people.persons, self._people.refresh)
+        self._people.offer = self._drafts.offer
+        self._pose = PoseDesk(self._desk)
+        self.models: tuple[Choice, ...] = ()
+        self._unavailable = launcher.available()
+        self._started_at: float | None = None
+        self._title = self._worker_sentence = ""
+        self._looked_at = self._saved_at = -1e9
+        self._kept_form = self._desk.form
+        self._entered = False
+        self._listeners: list[Callable[[frozenset[str]], None]] = []
+        self._told: dict[str, object] = {}
+        self._closed = False
+        self._desk.background.do(store.prune)
+
+    # What is shown -----------------------------------------------------------------------------------------------------------------------
+    @property
+    def form(self) -> Form:
+        """All that can be set; changed by `change`."""
+        return self._desk.form
+
+    @property
+    def backend(self) -> Backend:
+        """The state line."""
+        client = self._desk.client
+        waited = None if self._started_at is None else self._clock() - self._started_at
+        return state_line(client.link, client.sentence, client.worker, self._worker_sentence, self._title, waited, self._unavailable)
+
+    @property
+    def persons(self) -> tuple[Person, ...]:
+        """The saved characters, in the backend's order."""
+        return self._people.persons
+
+    @property
+    def draft(self) -> tuple[DraftPhoto, ...]:
+        """The photos of the new character."""
+        return self._drafts.photos
+
+    @property
+    def draft_name(self) -> str:
+        """Its name so far."""
+        return self._drafts.name
+
+    @property
+    def draft_sentence(self) -> str:
+        """What is wrong with the draft, or what is done with it."""
+        return self._drafts.sentence
+
+    @property
+    def draft_faces(self) -> dict[int, int]:
+        """Photo number -> index of the chosen face, for photos with several."""
+        return self._drafts.faces
+
+    @property
+    def progress(self) -> Progress | None:
+        """The picture under way."""
+        return self._studio.progress
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """The finished pictures of the active document."""
+        return self._gallery.results
+
+    @property
+    def notice(self) -> str:
+        """The last thing that the artist must know, "" when there is none."""
+        return self._desk.notice
+
+    @property
+    def preview(self) -> Plane | None:
+        """The picture under way, small."""
+        return self._studio.preview
+
+    @property
+    def document(self) -> DocumentCard | None:
+        """The active document, as it was a moment ago."""
+        return self._desk.card
+
+    @property
+    def layers(self) -> tuple[LayerCard, ...]:
+        """Its layers with pixels."""
+        return self._desk.layers
+
+    @property
+    def button(self) -> str:
+        """What Generate is called in this mode."""
+        return BUTTONS[self.form.mode]
+
+    @property
+    def can_generate(self) -> bool:
+        """Whether the button can be pressed."""
+        return not self.why_not
+
+    @property
+    def why_not(self) -> str:
+        """Why it cannot: a sentence beside it."""
+        if self._desk.client.link is not Link.CONNECTED:
+            return "The backend is not connected."
+        if self._desk.card is None:
+            return "Open a document first."
+        if self.form.persons and (model := self._model()) is not None and not model.subjects:
+            return f"{model.title} does not paint characters. Choose another model, or remove them."
+        return ""
+
+    @property
+    def pose_picture(self) -> Plane | None:
+        """What the five-point editor shows, of the canvas in `pose_bounds`."""
+        return self._pose.picture
+
+    @property
+    def pose_bounds(self) -> Bounds | None:
+        """Where that is, in canvas pixels."""
+        return self._pose.bounds
+
+    @property
+    def pose_points(self) -> tuple[Point, ...]:
+        """Its points, in canvas pixels."""
+        return self._pose.points
+
+    def listen(self, heard: Callable[[frozenset[str]], None]) -> None:
+        """`heard` is called with the names of what changed, at most once a tick."""
+        self._listeners.append(heard)
+
+    # The heartbeat -----------------------------------------------------------------------------------------------------------------------
+    @guarded
+    def tick(self) -> None:
+        """Do all that is due. Never waits."""
+        if self._closed:
+            return
+        background, parts = self._desk.background, (self._drafts, self._studio, self._gallery)
+        for step in (self._poll, self._look, background.turn, *(part.tick for part in parts), self._keep):
+            try:
+                step()
+            except Exception as error:
+                self._desk.blame(error)
+        self._tell()
+
+    def _poll(self) -> None:
+        for event in self._desk.client.poll():
+            try:
+                self._route(event)
+            except Exception as error:
+                self._desk.blame(error)
+
+    def _route(self, event: Event) -> None:
+        match event:
+            case LinkChanged():
+                self._link_changed(event)
+            case WorkerChanged():
+                self._worker_sentence = event.sentence
+                self._ask_backend()
+            case _ if self._desk.route(event) or self._studio.route(event):
+                pass
+            case Refused():
+                self._desk.say(str(event.error))
+            case _:
+                pass  # of a session that is over, or a kind of a newer backend
+
+    def _link_changed(self, event: LinkChanged) -> None:
+        if event.link is Link.CONNECTED:
+            self._started_at = None
+            self._people.refresh()
+        else:
+            self._unavailable = self._launcher.available() if event.link in (Link.NOT_RUNNING, Link.LOST) else self._unavailable
+
+    def _ask_backend(self) -> None:
+        """Ask which models there are and what computes: known as soon as the worker has started, and anew after its restart."""
+
+        def models(answer: Answer) -> None:
+            if isinstance(answer, Models):
+                self.models = tuple(_choice(model) for model in answer.models if model.installed)
+
+        def status(answer: Answer) -> None:
+            if isinstance(answer, StatusReport):
+                self._title = next((device.title for device in answer.status.devices if device.title), "")
+
+        if not self.models or not self._title:
+            self._desk.ask(self._desk.client.ask_models(), models, lambda code, sentence: None)
+            self._desk.ask(self._desk.client.ask_status(), status, lambda code, sentence: None)
+
+    def _look(self) -> None:
+        if self._clock() - self._looked_at < LOOK_S:
+            return
+        self._looked_at = self._clock()
+        before = None if self._desk.card is None else self._desk.card.key
+        self._desk.card = self._desk.host.document()
+        self._desk.layers = self._desk.host.layers() if self._desk.card is not None else ()
+        now = None if self._desk.card is None else self._desk.card.key
+        if now != before or not self._entered:
+            self._entered = True
+            self._gallery.enter(now)
+            self._studio.document_changed()
+
+    def _keep(self) -> None:
+        if self._desk.form is self._kept_form or self._clock() - self._saved_at < SAVE_S:
+            return
+        self._saved_at, self._kept_form = self._clock(), self._desk.form
+        values, store = self._desk.form.kept(), self._desk.store
+        self._desk.background.do(lambda: store.keep_settings(values), failed=self._desk.say)
+
+    def _tell(self) -> None:
+        now = {name: getattr(self, name) for name in NAMES}
+        changed = frozenset(name for name in NAMES if name not in self._told or not _same(self._told[name], now[name]))
+        self._told = now
+        if changed:
+            for heard in list(self._listeners):
+                try:
+                    heard(changed)
+                except Exception as error:
+                    self._desk.blame(error)
+
+    def _model(self) -> Choice | None:
+        """The model that the form names, or the first."""
+        named = next((model for model in self.models if model.id == self.form.model), None)
+        return named or (self.models[0] if self.models else None)
+
+
+def _same(old: object, new: object) -> bool:
+    return old is new or old == new
+
+
+def _choice(model: ModelInfo) -> Choice:
+    guides = tuple(kind.value for kind in model.guides)
+    return Choice(model.id, model.title, model.subjects, guides, model.adapters, model.steps)
