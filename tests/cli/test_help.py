@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "diffusers", "transformers", "insightface", "onnxruntime", "cv2", "numpy", "PIL", "tqdm")
-COMMANDS = ("demo", "portrait", "inpaint", "again", "doctor", "evaluate", "train")
+COMMANDS = ("demo", "portrait", "inpaint", "again", "doctor", "evaluate", "train", "krita")
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:

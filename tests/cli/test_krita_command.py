@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from krita_wheels import pip_sees_only, write_pyzmq
 
 from backend.cli.main import main
 from backend.krita import places
-from backend.krita.wheels import targets_here
+from backend.krita.wheels import _copyable, _pip, targets_here
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +37,6 @@ def home(tmp_path: Path) -> Path:
 
 
 def here(home: Path) -> places.Place:
-    import sys
-
     return places.places({}, sys.platform, home, home / "state")[0]
 
 
@@ -133,8 +133,6 @@ def test_without_a_connection_this_environments_own_pyzmq_serves_where_it_fits(
 ) -> None:
     from importlib import metadata
 
-    from backend.krita.wheels import _copyable
-
     fitting = [target for target in targets_here() if _copyable(metadata.distribution("pyzmq"), target)]
     if not fitting:
         pytest.skip("the pyzmq of this environment is of a kind that no Krita has")
@@ -151,6 +149,22 @@ def test_when_the_installed_krita_would_get_nothing_that_it_can_load_nothing_is_
     monkeypatch.setattr("backend.krita.places.python_of_krita", lambda: (3, 10))
     assert "pyzmq for Python 3.10" in refused("krita", "install", "--home", home)
     assert tree(home) == {}
+
+
+def test_an_environment_without_pip_uses_the_one_that_waits_in_ensurepip(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Environments made by uv have no pip."""
+    pytest.importorskip("ensurepip", reason="Debian's Python comes without ensurepip")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else find(name))
+    assert "_bundled" in (_pip() or ["", ""])[1]
+    assert main(["krita", "install", "--home", str(home)]) == 0
+    assert list(home.rglob("cp310-*/zmq/__init__.py"))
+
+
+def test_an_environment_without_any_pip_says_so(home: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "pip" in name else find(name))
+    assert "This Python has no pip" in refused("krita", "zip", "-o", home / "a.zip")
 
 
 def test_a_home_that_is_not_there(refused, tmp_path: Path) -> None:
