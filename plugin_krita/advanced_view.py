@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**31 - 1
 
 
+def chosen_model(models: tuple[Choice, ...], named: str | None) -> Choice | None:
+    """The model that will paint: the one that the form names, else the first."""
+    return next((model for model in models if model.id == named), models[0] if models else None)
+
+
 class AdvancedView(QtWidgets.QWidget):
     """A field for each, with plain labels."""
 
@@ -79,18 +84,17 @@ class AdvancedView(QtWidgets.QWidget):
             else "Every Generate takes a new seed. Click to lock it."
         )
         self.model.offer(
-            (("automatic", None), *((model.title, model.id) for model in models)),
+            ((f"automatic ({models[0].title})" if models else "automatic", None), *((model.title, model.id) for model in models)),
             form.model,
             f"{form.model} (not installed)",
         )
-        self.quality.offer(tuple((_quality(quality, models, form.model), quality) for quality in Quality), form.quality)
+        self.quality.offer(tuple((_quality(quality, chosen_model(models, form.model)), quality) for quality in Quality), form.quality)
         self.guidance.put(form.guidance_scale)
         self.feather.put(form.feather)
         self.grow.put(form.grow)
         self.live.setChecked(form.live_preview)
 
 
-def _quality(quality: Quality, models: tuple[Choice, ...], model: str | None) -> str:
+def _quality(quality: Quality, chosen: Choice | None) -> str:
     """The preset's name, with its steps where the model is known."""
-    chosen = next((choice for choice in models if choice.id == model), None)
     return quality.value if chosen is None else f"{quality.value} ({max(1, round(chosen.steps * quality.share))} steps)"

@@ -130,7 +130,7 @@ class DraftView(QtWidgets.QFrame):
         self._grid.setSpacing(GAP + 2)
         self.name = QtWidgets.QLineEdit()
         self.name.setPlaceholderText("Name of the character")
-        self.name.setMaxLength(64)
+        self.name.setMaxLength(80)
         self.words = Sentence()
         self.add = QtWidgets.QToolButton()
         self.add.setText("Add a photo")

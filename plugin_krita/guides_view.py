@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .advanced_view import chosen_model
 from .form import GuideRow, PromptRow
 from .glyphs import GlyphButton, IconSource
 from .numbers import Slider
@@ -142,11 +143,10 @@ class Guides(Rows):
         return GuideRow(layer, str(kinds[0][1])) if kinds else GuideRow(layer)
 
     def kinds(self) -> tuple[tuple[str, object], ...]:
-        """Those of the chosen model, or of any while none is chosen."""
+        """Those of the chosen model; all while no model is known."""
         form, models = self._presenter.form, self._presenter.models
-        chosen = [model for model in models if model.id == form.model] or list(models)
-        offered = {kind for model in chosen for kind in model.guides}
-        return tuple(kind for kind in KINDS if kind[1] in offered) if models else KINDS
+        chosen = chosen_model(models, form.model)
+        return KINDS if chosen is None else tuple(kind for kind in KINDS if kind[1] in chosen.guides)
 
 
 class GuidesView(QtWidgets.QWidget):

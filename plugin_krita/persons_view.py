@@ -9,7 +9,7 @@ from .form import PersonRow, Pose
 from .glyphs import GlyphButton, IconSource
 from .numbers import Slider
 from .qt import QtWidgets
-from .widgets import Choices, Elided, Sentence, column, grid, row
+from .widgets import Choices, Elided, column, grid, row
 
 if TYPE_CHECKING:
     from .presenter import Presenter
@@ -62,14 +62,13 @@ class PersonCard(QtWidgets.QWidget):
 class PersonsView(QtWidgets.QWidget):
     """A card for each character in the picture, then the place of the first one's face."""
 
-    WATCHES = frozenset({"form", "layers", "models", "pose_picture", "pose_bounds", "pose_points"})
+    WATCHES = frozenset({"form", "layers", "pose_picture", "pose_bounds", "pose_points"})
 
     def __init__(self, presenter: Presenter, icons: IconSource) -> None:
         super().__init__()
         self._presenter, self._icons = presenter, icons
         self.cards: list[PersonCard] = []
         self._column = column()
-        self.words = Sentence()
         self.pose = Choices(
             "Where the first character's face goes: over the face that the canvas has under the selection, "
             "framed as in its photo, or on five points that you move."
@@ -77,25 +76,18 @@ class PersonsView(QtWidgets.QWidget):
         self._pose_row = QtWidgets.QWidget()
         column(self._pose_row, grid((("Face", self.pose),)))
         self.editor = FaceEditor(presenter)
-        self.setLayout(column(None, self.words, self._column, self._pose_row, self.editor))
+        self.setLayout(column(None, self._column, self._pose_row, self.editor))
         self.pose.picked.connect(lambda pose: presenter.change(pose=pose))
 
     def refresh(self, names: frozenset[str]) -> None:
         """Show what changed."""
         form = self._presenter.form
-        if names & {"form", "layers", "models"}:
+        if names & {"form", "layers"}:
             self._show_cards(form.persons)
             self.pose.offer(POSES, form.pose)
             self._pose_row.setVisible(bool(form.persons))
             self.editor.setVisible(bool(form.persons) and form.pose is Pose.HAND)
-            self.words.say(self._cannot())
         self.editor.refresh(names)
-
-    def _cannot(self) -> str:
-        chosen = next((model for model in self._presenter.models if model.id == self._presenter.form.model), None)
-        if chosen is None or chosen.subjects or not self._presenter.form.persons:
-            return ""
-        return f"The model {chosen.title} cannot paint a likeness. Choose another model under Advanced."
 
     def _show_cards(self, persons: tuple[PersonRow, ...]) -> None:
         while len(self.cards) > len(persons):

@@ -10,10 +10,12 @@ from .qt import Qt, QtCore, QtGui, QtWidgets
 
 GAP = 4
 """Pixels between widgets of the docker, as in Krita's."""
+MOST_PIXELS = 640
+"""A side of a picture in the docker: twice the width that a docker usually has, for fine screens."""
 
 
-def image_of(plane: Plane) -> Any:  # noqa: ANN401 - a QImage
-    """The picture as a QImage with pixels of its own."""
+def shown_image(plane: Plane, side: int) -> Any:  # noqa: ANN401 - a QImage
+    """The picture as a QImage with pixels of its own, at most `side` pixels a side: a photo has 2048, and is drawn at every redraw."""
     formats = QtGui.QImage.Format
     form = {
         Layout.RGB8: formats.Format_RGB888,
@@ -22,7 +24,15 @@ def image_of(plane: Plane) -> Any:  # noqa: ANN401 - a QImage
         Layout.A8: formats.Format_Grayscale8,
     }[plane.layout]
     width, height = plane.extent.width, plane.extent.height
-    return QtGui.QImage(bytes(plane.data), width, height, width * plane.layout.channels, form).copy()
+    data = plane.data if isinstance(plane.data, bytes) else bytes(plane.data)
+    image = QtGui.QImage(data, width, height, width * plane.layout.channels, form)
+    keep = Qt.AspectRatioMode.KeepAspectRatio
+    if max(width, height) > 3 * side:  # the smooth way reads every pixel, which takes longer than a frame
+        image = image.scaled(2 * side, 2 * side, keep, Qt.TransformationMode.FastTransformation)
+    if max(image.width(), image.height()) > side:
+        return image.scaled(side, side, keep, Qt.TransformationMode.SmoothTransformation)
+    # The copy: Qt does not keep the buffer alive that an image was made of.
+    return image.copy()
 
 
 class Pixmaps:
@@ -36,10 +46,7 @@ class Pixmaps:
     def of(self, plane: Plane) -> Any:  # noqa: ANN401 - a QPixmap
         """The picture, scaled down to fit."""
         if id(plane) not in self._made:
-            image = image_of(plane)
-            if max(image.width(), image.height()) > self._side:
-                image = image.scaled(self._side, self._side, Qt.AspectRatioMode.KeepAspectRatio, Qt.TransformationMode.SmoothTransformation)
-            self._made[id(plane)] = (plane, QtGui.QPixmap.fromImage(image))
+            self._made[id(plane)] = (plane, QtGui.QPixmap.fromImage(shown_image(plane, self._side)))
         return self._made[id(plane)][1]
 
     def keep(self, planes: Iterable[Plane]) -> None:
@@ -207,7 +214,7 @@ class Picture(QtWidgets.QWidget):
     def show_plane(self, plane: Plane | None) -> None:
         """Show another picture, or none."""
         size = self._pixmap.size() if self._pixmap is not None else None
-        self._pixmap = QtGui.QPixmap.fromImage(image_of(plane)) if plane is not None else None
+        self._pixmap = QtGui.QPixmap.fromImage(shown_image(plane, MOST_PIXELS)) if plane is not None else None
         self.setVisible(plane is not None)
         if self._pixmap is not None and self._pixmap.size() != size:
             self.updateGeometry()

@@ -6,7 +6,7 @@ Two Qts do not fit into one process, so each has its own, without a screen; ever
 from __future__ import annotations
 
 import ast
-import importlib.util
+import inspect
 import os
 import subprocess
 import sys
@@ -15,6 +15,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from krita_presenter import FakePresenter
+
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((Path(__file__).parent / "krita_docker").glob("promises_*.py"))
@@ -26,12 +28,33 @@ PROMISES = [
 ]
 
 
+def surface(presenter: object) -> dict[str, list[str] | None]:
+    """Public names, with the parameters of those that are called."""
+    names = [name for name in dir(presenter) if not name.startswith("_")]
+    kinds = {name: inspect.getattr_static(presenter, name) for name in names}
+    return {name: list(inspect.signature(kind).parameters) if inspect.isfunction(kind) else None for name, kind in kinds.items()}
+
+
+def test_the_presenter_of_these_tests_has_the_surface_of_the_real_one():
+    """Whatever the docker asks in these tests, the real one answers."""
+    from plugin_krita.heart import NAMES
+    from plugin_krita.presenter import Presenter
+
+    fake = {name: kind for name, kind in surface(FakePresenter()).items() if name not in ("asked", "put")}
+    real = surface(Presenter)
+    assert set(NAMES) <= set(fake)
+    assert {**real, **dict.fromkeys(NAMES)} == fake
+
+
 @pytest.fixture(scope="module", params=["PyQt5", "PyQt6"])
 def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, list[tuple[bool, str]]]:
     """For each promise and each of its cases: whether it was kept, and what was said about it."""
     binding = str(request.param)
-    if importlib.util.find_spec(binding) is None:
-        pytest.skip(f"{binding} is not installed here. Install the extra `test` to run the docker with it.")
+    tries = [sys.executable, "-c", f"import {binding}.QtWidgets, {binding}.QtTest"]
+    tried = subprocess.run(tries, capture_output=True, text=True, check=False)
+    if tried.returncode != 0:
+        why = (tried.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        pytest.skip(f"{binding} cannot be imported here ({why}). Install the extra `test`, and libGL and libEGL where they are missing.")
     report = tmp_path_factory.mktemp(binding) / "report.xml"
     environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen", "DOCKER_BINDING": binding, "XDG_RUNTIME_DIR": str(report.parent)}
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={report}", *map(str, FILES)]

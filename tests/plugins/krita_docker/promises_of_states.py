@@ -171,13 +171,3 @@ def test_what_is_shown_can_be_applied_masked_reused_and_discarded(docker, presen
         assert button.isEnabled()
         button.click()
     assert presenter.asked == [("apply", "b", False), ("apply", "b", True), ("reuse", "b"), ("discard", "b")]
-
-
-def test_a_model_without_subjects_is_named_when_a_person_is_asked_for(docker, presenter, words):
-    presenter.add_person("Anna")
-    presenter.change(model="plain")
-    presenter.tick()
-    assert "cannot paint a likeness" in words(docker.persons)
-    presenter.change(model="sketch")
-    presenter.tick()
-    assert "cannot paint a likeness" not in words(docker.persons)

@@ -229,3 +229,23 @@ def test_no_timer_runs_in_the_docker(docker):
     named = [timer for timer in docker.findChildren(QtCore.QTimer) if timer.isActive() and timer.objectName() == ""]
     ours = [timer for timer in named if type(timer.parent()).__module__.startswith("plugin_krita")]
     assert ours == []
+
+
+def test_a_large_photo_is_shown_quickly_and_stays_small(make, presenter, application):
+    from plugin_krita.protocol.geometry import Extent
+    from plugin_krita.protocol.planes import Layout, Plane
+
+    from plugin_krita.view import DraftPhoto
+
+    docker = make(presenter)
+    large = Plane(Layout.BGRA8, Extent(2048, 1536), bytes((10, 200, 90, 255)) * (2048 * 1536))
+    presenter.draft = (DraftPhoto(1, "large.jpg", large),)
+    docker.show_changes(frozenset({"draft"}))
+    settle_time = []
+    for _ in range(9):
+        start = time.thread_time()
+        docker.people.draft.cards[1].picture.repaint()
+        settle_time.append(time.thread_time() - start)
+    assert median(settle_time) < FRAME_S
+    picture = docker.people.draft.cards[1].picture
+    assert picture.grab().toImage().pixelColor(picture.picture_rect().center()).getRgb()[:3] == (90, 200, 10)
