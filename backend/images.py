@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
 from protocol.errors import BadPicture, InvalidRequest
-from protocol.geometry import Extent
+from protocol.geometry import Bounds, Extent
 from protocol.limits import PIXELS, SIDE
 from protocol.planes import Layout, Plane
 
@@ -71,6 +71,17 @@ def to_plane(picture: Pixels) -> Plane:
     if picture.dtype != np.uint8:
         raise BadPicture(f"A picture has whole numbers from 0 to 255, and this array has {picture.dtype}. Convert it to uint8 first.")
     return Plane(layout, Extent(width, height), np.ascontiguousarray(picture).data)
+
+
+def cropped(plane: Plane, bounds: Bounds) -> Plane:
+    """A part of a plane, as a plane; raises `BadPicture` for a box that does not lie within it."""
+    width, height = plane.extent.width, plane.extent.height
+    if not (0 <= bounds.x < bounds.right <= width and 0 <= bounds.y < bounds.bottom <= height):
+        box = f"{bounds.x}, {bounds.y} to {bounds.right}, {bounds.bottom}"
+        raise BadPicture(f"The box from {box} does not lie within the picture of {width} x {height} pixels. Choose one that does.")
+    rows = np.frombuffer(plane.data, dtype=np.uint8).reshape(height, width, plane.layout.channels)
+    part = np.ascontiguousarray(rows[bounds.y : bounds.bottom, bounds.x : bounds.right])
+    return Plane(plane.layout, bounds.extent, part.reshape(-1).data)
 
 
 def to_bgra(picture: Pixels, alpha: Pixels | None = None) -> Plane:

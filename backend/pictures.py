@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from protocol.geometry import Bounds
 from protocol.jobs import PictureJob
 from protocol.planes import Plane
 from protocol.results import Pictures
@@ -16,9 +17,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    AnyPicture: TypeAlias = str | Path | Image.Image | NDArray[np.uint8] | Plane
+    AnyPicture: TypeAlias = "str | Path | Image.Image | NDArray[np.uint8] | Plane | Part"
 else:
     AnyPicture: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a picture, wherever a picture is asked for: `Part("group.png", (120, 40, 380, 300))` is one person of a group.
+
+    `box` is left, top, right, bottom in pixels. A face is found best with some room around it.
+    """
+
+    picture: AnyPicture
+    box: tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,9 @@ def picture_plane(picture: AnyPicture) -> Plane:
     match picture:
         case Plane():
             return picture
+        case Part():
+            left, top, right, bottom = picture.box
+            return images.cropped(picture_plane(picture.picture), Bounds(left, top, right - left, bottom - top))
         case str() | Path():
             return images.to_plane(images.open_picture(Path(picture)))
         case Image.Image():
@@ -115,6 +130,9 @@ def mask_plane(mask: AnyPicture) -> Plane:
     match mask:
         case Plane():
             return mask
+        case Part():
+            left, top, right, bottom = mask.box
+            return images.cropped(mask_plane(mask.picture), Bounds(left, top, right - left, bottom - top))
         case str() | Path():
             return images.to_plane(images.open_mask(Path(mask)))
         case Image.Image():

@@ -1,10 +1,11 @@
 """Likeness from Python: `Studio` connects to the backend (or starts one), takes Pillow pictures, arrays or files, and gives Pillow.
 
-    from backend.scripting import Studio
+    from backend.scripting import Part, Studio
 
     with Studio() as studio:
         captain = studio.character("captain", photos=["captain-1.png", "captain-2.png"])
         studio.portrait(captain, "portrait of a smiling person at the sea", count=4).save("captain.png")
+        mate = studio.character("mate", photos=[Part("crew.png", (120, 40, 380, 300))])
 
 While it works:
 
@@ -46,6 +47,7 @@ from protocol.messages import Preview as PreviewMessage
 from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Pictures, Status, WorkerStage
 
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
+from .pictures import Part as Part  # for scripts, which need nothing else of that room
 from .session import ANSWER_S, TURN_S, Session
 
 if TYPE_CHECKING:
@@ -182,7 +184,10 @@ class Studio(Session):
     def character(
         self, name: str, photos: Sequence[AnyPicture] | None = None, *, face: int | None = None, overwrite: bool = False
     ) -> Character:
-        """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice."""
+        """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice.
+
+        A photo may be a region of a larger picture, `Part(canvas, (left, top, right, bottom))`; only the region is sent and kept.
+        """
         if photos is not None:
             self.outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
         elif not any(card.name == name for card in self.characters()):

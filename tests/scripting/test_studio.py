@@ -15,7 +15,7 @@ from scripted_worker import pixels
 
 from backend.batch import from_csv, run_batch
 from backend.launch import connect
-from backend.scripting import Preview, Progress, Results, Studio, portrait_job
+from backend.scripting import Part, Preview, Progress, Results, Studio, portrait_job
 from protocol.errors import InvalidRequest, NoFace, NotRunning
 from protocol.geometry import Extent
 from protocol.jobs import Character
@@ -100,6 +100,16 @@ def test_the_backend_tells_of_itself(studio: Studio) -> None:
     assert studio.characters() == []
     with pytest.raises(InvalidRequest, match="Give its photos"):
         studio.character("nobody")
+
+
+def test_a_character_may_be_a_region_of_a_picture_and_only_that_region_is_sent(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    monkeypatch.setattr(studio, "outcome", sent.append)
+    canvas = np.random.default_rng(1).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    assert studio.character("mate", photos=[Part(canvas, (10, 5, 30, 35)), canvas]) == Character("mate")
+    (asked,) = sent
+    assert [photo.extent for photo in asked.photos] == [Extent(20, 30), Extent(60, 40)]
+    assert bytes(asked.photos[0].data) == canvas[5:35, 10:30].tobytes()
 
 
 def test_jupyter_shows_the_pictures(studio: Studio) -> None:

@@ -15,6 +15,7 @@ from backend import images
 from backend.characters import CharacterStore
 from backend.config import Settings
 from backend.models.bundle import Model
+from backend.pictures import Part, picture_plane
 from backend.pipe import encode_outcome
 from backend.pipelines.engine import Engine
 from backend.worker import desks as desks_module
@@ -203,6 +204,18 @@ def test_a_made_character_tells_scores_likeness_of_its_photos_and_a_thumbnail(st
     assert card.thumbnail.extent == Extent(96, 96)
     assert tuple(images.to_rgb(card.thumbnail)[48, 48]) == (10, 80, 90)
     assert [kept.name for kept in CharacterStore(tmp_path / "characters").cards()] == ["Anna"]
+
+
+def test_a_person_made_from_a_region_of_the_canvas_is_the_one_of_the_photo_alone(studio: Studio, tmp_path: Path) -> None:
+    """Two people side by side in one canvas; only the region goes to the backend, and only the region is kept."""
+    canvas = np.hstack([images.to_rgb(photo(10)), images.to_rgb(photo(200))])
+    anna(studio, picture_plane(Part(canvas, (0, 0, 40, 40))))
+    studio.run(MakeCharacter("Ben", (picture_plane(Part(canvas, (40, 0, 80, 40))),)), Watch(), None)
+    for name, value in (("Anna", 10), ("Ben", 200)):
+        found = studio.run(AnalyseFaces(photo(value), name), Watch(), None).faces
+        assert found[0].similarity == pytest.approx(1.0, abs=1e-5)
+        (kept,) = CharacterStore(tmp_path / "characters").photos(name)
+        assert (kept.extent, bytes(kept.data)) == (photo(value).extent, bytes(photo(value).data))
 
 
 def test_making_the_same_again_is_fine_and_another_under_its_name_is_not(studio: Studio) -> None:
