@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from krita import Krita
 
-from . import pictures
+from . import picture_files as pictures
 from .canvas_colour import check_size, document_pixels, node_pixels
 from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes, touch
 from .host import CanvasProblem, Capture, DocumentCard, LayerCard
