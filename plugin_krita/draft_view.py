@@ -61,7 +61,9 @@ class FacesPicture(Picture):
         roles = QtGui.QPalette.ColorRole
         line = self.palette().color(roles.Highlight) if chosen else QtGui.QColor(0, 0, 0, 170)
         # A dark line below the coloured one, so that the box is seen on any photo.
-        ink = self.palette().color(roles.HighlightedText)
+        # The theme's lightest colour reads on the dark line in any theme.
+        light = max((self.palette().color(role) for role in (roles.Text, roles.Base)), key=lambda colour: colour.lightness())
+        ink = self.palette().color(roles.HighlightedText) if chosen else light
         wide = 3.0 if chosen else 1.0
         for colour, width in ((QtGui.QColor(0, 0, 0, 150), wide + 2), (line if chosen else ink, wide)):
             painter.setPen(QtGui.QPen(colour, width))

@@ -70,13 +70,13 @@ class _Bar(QtWidgets.QLineEdit):
         painter = QtGui.QPainter(self)
         group = QtGui.QPalette.ColorGroup.Normal if self.isEnabled() else QtGui.QPalette.ColorGroup.Disabled
         roles = QtGui.QPalette.ColorRole
-        words = QtCore.QRect(4, 0, self.width() - 6, self.height())
+        words = self.rect().adjusted(3, 0, -3, 0)
         edge = round(self.width() * self.parent().share())
         halves = (
             (QtCore.QRect(0, 0, edge, self.height()), roles.Highlight, roles.HighlightedText),
             (QtCore.QRect(edge, 0, self.width() - edge, self.height()), roles.Base, roles.Text),
         )
-        flags = Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft
+        flags = Qt.AlignmentFlag.AlignCenter
         for half, fill, ink in halves:
             painter.setClipRect(half)
             painter.fillRect(half, self.palette().color(group, fill))
@@ -132,6 +132,15 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
     def set_share(self, share: float) -> None:
         """Set the value by its share of the way, as the artist does by dragging."""
         self.setValue(self.minimum() + min(1.0, max(0.0, share)) * (self.maximum() - self.minimum()))
+
+    def resizeEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+        """The bar fills the frame, as Krita's does: the style leaves room around a field."""
+        super().resizeEvent(event)
+        option = QtWidgets.QStyleOptionSpinBox()
+        self.initStyleOption(option)
+        spin, parts = QtWidgets.QStyle.ComplexControl.CC_SpinBox, QtWidgets.QStyle.SubControl
+        buttons = self.style().subControlRect(spin, option, parts.SC_SpinBoxUp, self)
+        self._bar.setGeometry(2, 2, max(1, buttons.left() - 3), self.height() - 4)
 
     def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
         """Typing a digit opens the field; Escape closes it."""

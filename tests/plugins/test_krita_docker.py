@@ -17,7 +17,6 @@ from xml.etree import ElementTree
 import pytest
 from krita_presenter import FakePresenter
 
-
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((Path(__file__).parent / "krita_docker").glob("promises_*.py"))
 PROMISES = [
