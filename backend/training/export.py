@@ -48,10 +48,34 @@ def _official_resampler(state: Weights) -> Weights:
             layer = key.split(".")[1]
             out[f"layers.{layer}.0.to_kv.weight"] = torch.cat([value, state[key.replace("to_k", "to_v")]])
             continue
-        for pattern, name in _RESAMPLER:
-            key = re.sub(pattern, name, key)
-        out[key] = value
+        out[_official_name(key)] = value
     return out
+
+
+def _official_name(key: str) -> str:
+    for pattern, name in _RESAMPLER:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+@torch.no_grad()
+def read_adapter(unet: Untyped, projection: nn.Module, path: Path) -> None:
+    """Take what `write_adapter` wrote (`path`, safetensors) into an attached UNet's processors and its resampler: training goes on from it.
+
+    Raises:
+        KeyError, RuntimeError: the file belongs to another form of adapter.
+    """
+    kept = safetensors.load_file(path)
+    for key, value in projection.state_dict().items():
+        if ".attn.to_k." in key or ".attn.to_v." in key:
+            both = kept[f"image_proj.layers.{key.split('.')[1]}.0.to_kv.weight"].chunk(2)
+            value.copy_(both[0 if ".to_k." in key else 1])
+        else:
+            value.copy_(kept[f"image_proj.{_official_name(key)}"])
+    for index, processor in enumerate(unet.attn_processors.values()):
+        if hasattr(processor, "to_k_ip"):
+            processor.to_k_ip[0].weight.copy_(kept[f"ip_adapter.{index}.to_k_ip.weight"])
+            processor.to_v_ip[0].weight.copy_(kept[f"ip_adapter.{index}.to_v_ip.weight"])
 
 
 def official_adapter(unet: Untyped, projection: nn.Module) -> dict[str, Weights]:

@@ -6,6 +6,7 @@ is another picture of the same person half of the time, and sometimes the mean o
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from . import loop
 from .adapters import Drops, Floats, Shown, attach, draw_drops, face_areas, mean_embedding, read_embeddings
 from .base import cache_of, load_base
 from .crops import crop
-from .export import official_adapter, write_adapter
-from .parts import Base, Noiser
+from .export import official_adapter, read_adapter, write_adapter
+from .likeness import LikenessLoss, drawn
+from .parts import Base, Batch, Noiser
 from .people import People
 from .photos import data_of
 from .sampling import Prompting, sample
@@ -36,6 +38,10 @@ from .warmup import warm_up
 TOKENS = 16
 FACE_COUNTS = 2.5
 """How much more an error in the face counts than one elsewhere: the identity is there, the rest follows the text."""
+STRENGTH = 0.8
+"""Of image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
+LIKENESS_COUNTS = 0.04
+"""How much the loss of likeness counts beside the error of the noise: about three times as much gradient as that."""
 SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
     "portrait of a neutral person, blue shirt, glasses, grey background",
@@ -90,17 +96,31 @@ class InstantIdTask:
         held: int = 16,
         recogniser: Path | None = None,
         offset: float = 0.05,
+        likeness: LikenessLoss | None = None,
     ) -> None:
+        self.likeness = likeness
         self.device, self.people, self.base, self.batch = loop.device(), people, base, batch
         self.embeddings, self.recogniser, self.texts = embeddings, recogniser, list(SHEET_TEXTS)
         self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
         net = new_identitynet(base)
         loop.use_fast_attention(net)
         self.trained = Trained(new_resampler(base.width), attach(base.parts.unet, TOKENS), net).to(self.device)
+        self.use_adapter(STRENGTH)
+
+    def use_adapter(self, scale: float) -> None:
+        """Set the image adapter's scale; 0 is the base alone."""
+        for processor in self.trained.processors:
+            untyped: Untyped = processor
+            untyped.scale = [scale]
 
     def begin_from(self, folder: Path) -> None:
         """Take IdentityNet's weights from a folder that was trained on the same base."""
         self.trained.identitynet.load_state_dict(diffusers.ControlNetModel.from_pretrained(folder).state_dict())
+
+    def begin_with(self, folder: Path) -> None:
+        """Take everything from an earlier training's folder: IdentityNet and the image adapter."""
+        self.begin_from(folder / "identitynet")
+        read_adapter(self.base.parts.unet, self.trained.projection, folder / "instantid.safetensors")
 
     def reference(self, row: int, rng: np.random.Generator) -> Floats:
         """A face embedding (512,) for picture `row`: its own, another picture's, or the mean of all others."""
@@ -121,19 +141,45 @@ class InstantIdTask:
         return faces.to(self.device), controls.to(self.device, memory_format=torch.channels_last)
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
-        """Mean squared error of the noise predicted from text, face and keypoints."""
-        rows = self.noiser.rows(self.shown.train_rows, self.batch, draw)
-        drops = draw_drops(self.batch, draw)
+        """Mean squared error of the noise predicted from text, face and keypoints, and perhaps the loss of likeness."""
+        if self.likeness is None:
+            return self._noise_loss(self.batch, draw)[0]
+        error, unlike = self._noise_loss(self.batch - self.batch // 2, draw)
+        return error + LIKENESS_COUNTS * (unlike + self._own_pictures(self.likeness, self.batch // 2, draw))
+
+    def _noise_loss(self, n: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        rows = self.noiser.rows(self.shown.train_rows, n, draw)
+        drops = draw_drops(n, draw)
         faces, controls = self._conditions(rows, drops, draw)
         batch = self.noiser.batch(rows, drops.text, draw, described=0.15)
-        tokens = self.trained.projection(faces[:, None])
-        down, middle = self.trained.identitynet(batch.noisy, batch.t, tokens, controls, added_cond_kwargs=batch.added, return_dict=False)
-        guess = self.base.parts.unet(
+        guess = self._guess(batch, self.trained.projection(faces[:, None]), controls)
+        area = face_areas(self.people.keypoints[rows], self.base.size, batch.noisy.shape[-1], FACE_COUNTS)
+        error = batch.error(guess, area.to(self.device))
+        return error, error * 0 if self.likeness is None else self.likeness(batch, guess, rows, self._shots(rows), ~drops.image)
+
+    def _own_pictures(self, likeness: LikenessLoss, n: int, draw: torch.Generator) -> Tensor:
+        rows = self.noiser.rows(self.shown.train_rows, n, draw)
+        none = torch.zeros(n, dtype=torch.bool)
+        faces, controls = self._conditions(rows, Drops(none, none, none), draw)
+        batch, tokens = self.noiser.batch(rows, none, draw, described=0.0), self.trained.projection(faces[:, None])
+        noise = torch.randn(batch.noisy.shape, generator=draw).to(self.device, memory_format=torch.channels_last)
+        steps = 1 + int(torch.randint(3, (1,), generator=draw))
+        kept = likeness.kept.to(self.device)
+        begun = drawn(lambda x, t: self._guess(replace(batch, noisy=x, t=t), tokens, controls), noise, kept, steps)
+        batch = replace(batch, noisy=begun[0], t=begun[1])
+        return likeness(batch, self._guess(batch, tokens, controls), rows, self._shots(rows), ~none)
+
+    def _shots(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [np.append(self.shown.others(int(row)), row) for row in rows]
+
+    def _guess(self, batch: Batch, tokens: Tensor, controls: Tensor) -> Tensor:
+        down, middle = self.trained.identitynet(
+            batch.noisy, batch.t, tokens, controls, STRENGTH, added_cond_kwargs=batch.added, return_dict=False
+        )
+        return self.base.parts.unet(
             batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False,
             down_block_additional_residuals=down, mid_block_additional_residual=middle,
         )[0]  # fmt: skip
-        area = face_areas(self.people.keypoints[rows], self.base.size, batch.noisy.shape[-1], FACE_COUNTS)
-        return batch.error(guess, area.to(self.device))
 
     def _sheet_rows(self, persons: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Reference pictures (persons,) of kept-back persons, and pictures (persons, texts) whose keypoints are followed."""
@@ -154,6 +200,7 @@ class InstantIdTask:
             self.trained.projection(torch.zeros_like(faces)[:, None]),
             self.trained.identitynet if identitynet else None,
             keypoint_pictures(keypoints, self.base.size).to(self.device),
+            STRENGTH,
         )
         made = to_bytes(sample(self.base, prompting))
         rows = [[np.asarray(self.people.pictures[r]), *made[i * columns : (i + 1) * columns]] for i, r in enumerate(references)]
@@ -192,7 +239,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recogniser", type=Path, help="folder of the built-in recogniser's training, to print the likeness with every sheet"
     )
+    parser.add_argument(
+        "--likeness", type=Path, metavar="FOLDER", help="also ask this recogniser whether the faces are alike; not the one that measures"
+    )
     parser.add_argument("--identitynet", type=Path, metavar="FOLDER", help="begin with this IdentityNet instead of the base's encoder")
+    parser.add_argument("--begin-with", type=Path, metavar="FOLDER", help="begin with another InstantID training's adapter and IdentityNet")
     parser.add_argument(
         "--warm-up", type=float, default=0.0, metavar="MINUTES", help="first teach the adapter the words of the drawn persons' descriptions"
     )
@@ -217,8 +268,12 @@ def run(args: argparse.Namespace) -> None:
         raise InvalidRequest(
             f"{args.base} is a model of SD 1.5; InstantID exists for SDXL only. Give an SDXL model, or train an IP-Adapter on this one."
         )
-    task = InstantIdTask(people, base, embeddings, batch=args.batch, recogniser=args.recogniser, offset=0.05 if drawn else 0.0)
-    if args.identitynet is not None:
+    likeness = None if args.likeness is None else LikenessLoss(args.likeness, people, base)
+    offset = 0.05 if drawn else 0.0
+    task = InstantIdTask(people, base, embeddings, batch=args.batch, recogniser=args.recogniser, offset=offset, likeness=likeness)
+    if args.begin_with is not None:
+        task.begin_with(args.begin_with)
+    elif args.identitynet is not None:
         task.begin_from(args.identitynet)
     if args.warm_up and drawn and not (args.out / loop.CHECKPOINT).exists():
         explained = warm_up(task.trained.projection, people, base, embeddings, TOKENS, args.warm_up)

@@ -22,6 +22,8 @@ class Prompting:
     identitynet: Untyped | None = None
     controls: Tensor | None = None
     """(n, 3, size, size) in 0 … 1."""
+    strength: float = 1.0
+    """IdentityNet's conditioning scale."""
 
     def states(self, text: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
         """What the UNet's cross attention gets: text alone, or text and the image tokens of both halves."""
@@ -36,7 +38,8 @@ class Prompting:
         """IdentityNet's additions to the UNet, if there is one."""
         if self.identitynet is None or self.controls is None:
             return None, None
-        return self.identitynet(x, t, self.both(), torch.cat([self.controls] * 2), added_cond_kwargs=added, return_dict=False)
+        controls = torch.cat([self.controls] * 2)
+        return self.identitynet(x, t, self.both(), controls, self.strength, added_cond_kwargs=added, return_dict=False)
 
 
 @torch.no_grad()

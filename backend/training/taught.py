@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from . import loop
 from .typed import tensor
-from .untyped import Untyped
 from .warmup import traits
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class TaughtTask:
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Weighted mean squared difference of the student's answer from the teacher's."""
+        from .instantid import STRENGTH
+
         task = self.task
         unet, noiser, base = task.base.parts.unet, task.noiser, task.base
         rows = noiser.rows(task.shown.train_rows, task.batch, draw)
@@ -61,17 +62,12 @@ class TaughtTask:
         with torch.no_grad():
             batch = noiser.noised(rows, base.ids(told), draw)
             states, pooled = base.parts.encode(base.ids(shown).to(task.device))
-            self._scale(0.0)
+            task.use_adapter(0.0)
             answer = unet(batch.noisy, batch.t, (batch.states, [tokens]), added_cond_kwargs=batch.added, return_dict=False)[0]
-            self._scale(1.0)
+            task.use_adapter(STRENGTH)
         added = base.parts.added(pooled, len(rows), base.size, task.device)
         guess = unet(batch.noisy, batch.t, (states, [tokens]), added_cond_kwargs=added, return_dict=False)[0]
         return 100 * replace(batch, target=answer.float()).error(guess)
-
-    def _scale(self, scale: float) -> None:
-        for processor in self.task.trained.processors:
-            untyped: Untyped = processor
-            untyped.scale = [scale]
 
     def sheet(self, path: Path) -> None:
         """As InstantID's, without IdentityNet."""
