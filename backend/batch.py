@@ -1,6 +1,6 @@
 """Many jobs from a table or a folder of photos, with a bar, and resumable: what is there already is not made again.
 
-    from backend.batch import from_csv, run_batch
+    from backend.batch import from_csv, from_folder, run_batch
     from backend.scripting import Studio
 
     with Studio() as studio:
@@ -13,8 +13,9 @@ The table has the columns `name` (of the result), `prompt`, and if wanted `chara
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -30,10 +31,17 @@ _COLUMNS = {"name", "prompt", "character", "seed", "count", "negative", "model",
 
 @dataclass(frozen=True)
 class Order:
-    """One result's name and its job."""
+    """One result's name and how its job is made: when it is its turn, so that the photos of all are not in memory at once."""
 
     name: str
-    job: PictureJob
+    make: Callable[[], PictureJob]
+    count: int = 1
+    """How many pictures the job gives."""
+
+    @property
+    def files(self) -> list[str]:
+        """What it saves: the name alone, then numbered."""
+        return [f"{self.name}.png", *(f"{self.name}-{number}.png" for number in range(2, self.count + 1))]
 
 
 def from_csv(path: str | Path) -> list[Order]:
@@ -44,20 +52,26 @@ def from_csv(path: str | Path) -> list[Order]:
             unknown = set(reader.fieldnames or ()) - _COLUMNS
             if unknown or not {"name", "prompt"} <= set(reader.fieldnames or ()):
                 raise InvalidRequest(f"{path} needs the columns name and prompt, and may have {', '.join(sorted(_COLUMNS))}; no others.")
-            return [_order(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
+            orders = [_order(row, f"{path}, line {number}") for number, row in enumerate(reader, 2)]
     except OSError as error:
         raise InvalidRequest(f"The table {path} cannot be read ({error.strerror}).") from error
+    _check_names(orders, [f"{path}, line {number}" for number, _ in enumerate(orders, 2)])
+    return orders
 
 
 def from_folder(folder: str | Path, prompt: str, **options: Unpack[Options]) -> list[Order]:
     """One order for each picture in a folder: the person it shows, with one prompt for all, under the picture's own name.
 
-    Raises `BadPicture` for a picture that cannot be read, `InvalidRequest` for a folder without any.
+    Raises `InvalidRequest` for a folder without any, and for two whose results would have the same name. A picture is read when it is
+    its turn, and one that cannot be read ends the batch with `BadPicture` there.
     """
     files = [path for path in sorted(Path(folder).glob("*")) if path.suffix.lower() in _PICTURES]
     if not files:
         raise InvalidRequest(f"There is no picture in {folder}. It may hold {', '.join(sorted(_PICTURES))}.")
-    return [Order(path.stem, portrait_job(Photos((picture_plane(path),)), prompt, **options)) for path in files]
+    portrait_job(None, prompt, **options)  # what is wrong with the options is said now
+    orders = [Order(path.stem, partial(_portrait_of, path, prompt, options), options.get("count", 1)) for path in files]
+    _check_names(orders, [path.name for path in files])
+    return orders
 
 
 def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
@@ -69,8 +83,24 @@ def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: 
 
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
+    orders = list(orders)
+    _check_names(orders, [order.name for order in orders])
     missing = [order for order in orders if not (folder / f"{order.name}.png").exists()]
-    return [_save(studio.run(order.job, batch=True), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+    return [_save(studio.run(order.make(), batch=True), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+
+
+def _check_names(orders: Sequence[Order], called: Sequence[str]) -> None:
+    """Raise `InvalidRequest` if one result would overwrite another; `called` is what the user calls each order."""
+    owners: dict[str, int] = {}
+    for number, order in enumerate(orders):
+        for file in order.files:
+            other = owners.setdefault(file.casefold(), number)  # as Windows and macOS compare names
+            if other != number:
+                raise InvalidRequest(f"{called[other]} and {called[number]} would both be saved as {file}. Rename one of them.")
+
+
+def _portrait_of(path: Path, prompt: str, options: Options) -> PictureJob:
+    return portrait_job(Photos((picture_plane(path),)), prompt, **options)
 
 
 def _save(results: Results, folder: Path, name: str) -> Path:
@@ -99,4 +129,5 @@ def _order(row: dict[str, str | None], where: str) -> Order:
         options["negative"] = row["negative"] or ""
     if row.get("model"):
         options["model"] = row["model"] or ""
-    return Order(name, portrait_job(row.get("character") or None, prompt, **options))
+    job = portrait_job(row.get("character") or None, prompt, **options)
+    return Order(name, lambda: job, options.get("count", 1))

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from protocol.client import Client
-from protocol.errors import ServiceError
+from protocol.errors import Lost, ServiceError
+from protocol.events import Link
 from protocol.geometry import Extent
 from protocol.jobs import Canvas, PictureJob, Sampling
 from protocol.messages import Fetched, JobUpdate, Priority, Stage
@@ -148,6 +149,7 @@ def _round_trip(client: Client, job: PictureJob) -> None:
                     return
                 case _:
                     pass
+        _check_alive(client)
         if not events:  # what was just asked for is sent by the next poll
             client.wait(0.5)
     raise ServiceError("The backend did not answer in time. Look into its log.")
@@ -187,8 +189,17 @@ def _pid(client: Client) -> int:
     from protocol.messages import StatusReport
 
     client.ask_status()
-    while True:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
         for event in client.poll():
             if isinstance(event, StatusReport):
                 return event.status.pid
+        _check_alive(client)
         client.wait(0.05)
+    raise ServiceError("The backend did not answer in time. Look into its log.")
+
+
+def _check_alive(client: Client) -> None:
+    """A backend that died is not measured any more: its successor would begin with an empty memory."""
+    if client.link is not Link.CONNECTED:
+        raise Lost(f"The backend ended while it was measured, so there is no figure. {client.sentence}")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from protocol.discovery import Connection, read_connection, write_connection
-from protocol.errors import ConnectionProblem
+from protocol.errors import ConnectionProblem, ServiceError
 from protocol.shapes import Buffer
 from protocol.transport import ClientSocket, ServerSocket, new_keys
 
@@ -43,6 +43,11 @@ class _Child:
         """What it says when it is ready."""
         assert self.process.stdout is not None  # it was asked for
         return self.process.stdout.readline().decode().strip()
+
+    def check_alive(self) -> None:
+        """Raise `ServiceError` for a process that ended: there is nothing to compare with."""
+        if self.process.poll() is not None:
+            raise ServiceError("The program that the backend is compared with ended by itself. Run the measurement again.")
 
     def __enter__(self) -> _Child:
         return self
@@ -72,8 +77,10 @@ class RawCurve(_Child):
     def round_trip(self, frames: Sequence[Buffer], answer_bytes: int) -> None:
         """Send the frames; wait for that many bytes."""
         while not self._socket.send([struct.pack(">Q", answer_bytes), *frames]):
+            self.check_alive()
             self._socket.wait(0.001)
         while self._socket.receive() is None:
+            self.check_alive()
             self._socket.wait(0.5)
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from protocol.results import Status
 
 _ANSWER_S = 10.0
+_END_S = 30.0
+"""A worker that hangs in a driver is waited for, and what was written goes through to the disk."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,8 +37,8 @@ def run(options: Namespace, settings: Settings) -> int:
         status = _ask(client)
         print("\n".join(describe(status)))
         if options.stop:
-            _stop(client)
-            print("The backend ends.")
+            _stop(client, state, status.pid)
+            print("The backend has ended.")
     finally:
         client.close()
     return 0
@@ -72,13 +74,30 @@ def _ask(client: Client) -> Status:
     raise Lost
 
 
-def _stop(client: Client) -> None:
+def _stop(client: Client, state: Path, pid: int) -> None:
+    """Ask it to end and wait until it has; raises `ServiceError` for one that does not."""
+    from protocol.errors import ServiceError
     from protocol.events import Link
     from protocol.messages import Done
 
     client.shutdown()
-    deadline = time.monotonic() + _ANSWER_S
-    while time.monotonic() < deadline and client.link is Link.CONNECTED:
-        if any(isinstance(event, Done) for event in client.poll()):
-            return
-        client.wait(0.05)
+    deadline, heard = time.monotonic() + _END_S, False
+    while _serves(state, pid):
+        if time.monotonic() > deadline:
+            raise ServiceError(f"The backend (process {pid}) was asked to end and has not within {_END_S:.0f} s. Look into its log.")
+        if not heard:  # once it heard, nothing more is said: the next backend is not meant
+            heard = any(isinstance(event, Done) for event in client.poll()) or client.link is not Link.CONNECTED
+        time.sleep(0.05)
+
+
+def _serves(state: Path, pid: int) -> bool:
+    """Whether the backend of this process is still there: it takes its connection file away first and gives back the lock last."""
+    from protocol.discovery import read_connection
+    from protocol.errors import ConnectionProblem
+
+    from ..launch import nobody_serves
+
+    try:
+        return read_connection(state).pid == pid
+    except ConnectionProblem:
+        return not nobody_serves(state)

@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_backend import FakeBackend, pump
 
+from backend.cli import status
 from backend.cli.status import describe
+from backend.launch import nobody_serves
+from protocol.client import Client
+from protocol.errors import ServiceError
+from protocol.events import Link
+from protocol.messages import Done
 from protocol.results import DeviceStatus, Status, WorkerStage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -45,6 +52,21 @@ def test_it_starts_once_tells_of_itself_and_ends(likeness: Command) -> None:
     assert stopped.returncode == 0, stopped.stderr
     assert "Backend" in stopped.stdout
     assert "nothing is drawn" in stopped.stdout or "starting" in stopped.stdout
+    assert "has ended" in stopped.stdout
+    assert nobody_serves(likeness.state)
+    assert not (likeness.state / "connection.json").exists()
+
+
+def test_a_backend_that_does_not_end_is_said_and_not_called_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It answers, and goes on."""
+    monkeypatch.setattr(status, "_END_S", 1.0)
+    backend = FakeBackend(tmp_path, lambda request: [Done(request.request)])
+    client = Client(tmp_path, "c" * 32)
+    pump(client, backend, lambda events: client.link is Link.CONNECTED)
+    with pytest.raises(ServiceError, match="has not within"):
+        status._stop(client, tmp_path, pid=1)
+    client.close()
+    backend.stop()
 
 
 def test_a_status_is_told_in_words() -> None:
