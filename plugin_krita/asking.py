@@ -109,10 +109,14 @@ def ask(form: Form, seen: Seen, scaled: Scale, pose: tuple[Point, ...] = (), ste
         count=form.count,
         preview_every=2 if form.live_preview else 4,
     )
-    shown = None if mask is None else pixels.crop(mask, inside(area.target, area.bounds))
-    if shown is not None and form.mode is not Mode.EXPAND:
-        shown = pixels.shown_where(shown)
-    return Asked(tuple(_split(job, size)), area.target, area.bounds, shown)
+    jobs, target = tuple(_split(job, size)), area.target
+    if mask is None:
+        return Asked(jobs, target, area.bounds, None)
+    if form.mode is not Mode.EXPAND:
+        return Asked(jobs, target, area.bounds, pixels.shown_where(pixels.crop(mask, inside(target, area.bounds))))
+    box = pixels.mask_box(mask) or inside(target, area.bounds)
+    target = Bounds(area.bounds.x + box.x, area.bounds.y + box.y, box.width, box.height)
+    return Asked(jobs, target, area.bounds, pixels.crop(mask, box))
 
 
 def inside(box: Bounds, outer: Bounds) -> Bounds:

@@ -26,7 +26,7 @@ class Gallery:
         self._histories: dict[str, History] = {}
         self._cache = Cache()
         self._applying: set[str] = set()
-        self._saved_at = 0.0
+        self._saved_at = float("-inf")
         self.kept: Callable[[str], None] = lambda job_id: None
         self.history: History | None = None
         self.results: tuple[Result, ...] = ()
@@ -87,7 +87,7 @@ class Gallery:
     def add(self, history: History, entries: Iterable[Entry]) -> None:
         """New pictures."""
         history.add(entries)
-        self._saved_at = -SAVE_S
+        self._saved_at = float("-inf")
         self._changed()
 
     def tick(self) -> None:
@@ -95,7 +95,7 @@ class Gallery:
         history = self.history
         if history is None or not history.loaded or not history.dirty or history.packing:
             return
-        if self._clock() - self._saved_at < SAVE_S and not history.unsaved:
+        if self._clock() - self._saved_at < SAVE_S:
             return
         self._saved_at = self._clock()
         history.dirty, history.packing = False, True

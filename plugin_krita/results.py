@@ -132,7 +132,7 @@ class Cache:
 
 def ordered(entries: Iterable[Entry]) -> list[Entry]:
     """Newest generation first, in it best similarity first; pictures without one after those, by their seed."""
-    return sorted(entries, key=lambda one: (-one.generation, -2.0 if one.similarity is None else -one.similarity, one.seed))
+    return sorted(entries, key=lambda one: (-one.generation, 2.0 if one.similarity is None else -one.similarity, one.seed))
 
 
 def made_entries(
