@@ -51,7 +51,10 @@ def remove(place: Place) -> bool:
 
 
 def backend_of(place: Place, python: str = sys.executable) -> dict[str, object]:
-    """What the docker must know to start the backend: the words of the command, or none, and the backend's folder, or null."""
+    """What the docker must know to start the backend: the words of the command, or none, the backend's folder, or null, and variables.
+
+    Krita puts its own folders into PYTHONPATH, whichever way it is installed; the backend must not find other plug-ins' modules there.
+    """
     command = [*_interpreter(python), "serve", "--detach"]
     match place.starts:
         case Starts.THROUGH_FLATPAK:
@@ -62,7 +65,8 @@ def backend_of(place: Place, python: str = sys.executable) -> dict[str, object]:
             pass
     if command and place.state is not None:
         command += ["--state", str(place.state)]
-    return {"command": command, "state": None if place.state is None else str(place.state)}
+    state = None if place.state is None else str(place.state)
+    return {"command": command, "state": state, "environ": {"PYTHONHOME": "", "PYTHONPATH": ""}}
 
 
 def _interpreter(python: str) -> Sequence[str]:

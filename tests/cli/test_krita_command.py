@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from krita_wheels import pip_sees_only, write_pyzmq
@@ -15,6 +17,7 @@ from krita_wheels import pip_sees_only, write_pyzmq
 from backend.cli.main import main
 from backend.krita import places
 from backend.krita.wheels import _copyable, _pip, targets_here
+from plugin_krita.launcher import Launcher
 
 
 @pytest.fixture(scope="session")
@@ -106,6 +109,23 @@ def test_the_words_in_backend_json_start_this_likeness_from_any_folder(home: Pat
     (tmp_path / "backend" / "__init__.py").write_text("raise SystemExit('not this one')")
     done = subprocess.run([*backend["command"][:-2], "--version"], cwd=tmp_path, env={}, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("likeness "), done.stderr
+
+
+def test_the_docker_starts_it_without_the_folders_that_krita_gives_to_its_own_python(home: Path, tmp_path: Path) -> None:
+    assert main(["krita", "install", "--home", str(home)]) == 0
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    def start(command: list[str], **how: Any) -> None:
+        started.append((command, how["env"]))
+
+    krita = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "pykrita"), "PYTHONHOME": str(tmp_path)}
+    launcher = Launcher(here(home).resources / "pykrita" / "likeness", krita, run=start)
+    assert launcher.available() == ""
+    launcher.start()
+    [(command, environment)] = started
+    shown = subprocess.run([*command[:-2], "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert shown.stdout.startswith("likeness "), shown.stderr
+    assert not environment["PYTHONPATH"]
 
 
 def test_what_was_downloaded_once_is_not_downloaded_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

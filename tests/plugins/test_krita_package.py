@@ -81,7 +81,7 @@ def test_a_krita_that_sees_only_its_own_folders_gets_one_of_them_for_the_backend
     (tmp_path / there).mkdir(parents=True)
     _, place = places({}, platform, tmp_path, tmp_path / "usual")
     assert place.resources == tmp_path / resources
-    assert backend_of(place) == {"command": [], "state": str(tmp_path / state)}
+    assert (backend_of(place)["command"], backend_of(place)["state"]) == ([], str(tmp_path / state))
 
 
 def test_the_microsoft_store_has_a_place_of_its_own(tmp_path: Path) -> None:
