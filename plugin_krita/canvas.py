@@ -12,7 +12,7 @@ from krita import Krita
 
 from . import picture_files as pictures
 from .canvas_colour import check_size, document_pixels, node_pixels
-from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes, touch
+from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes
 from .host import CanvasProblem, Capture, DocumentCard, LayerCard
 from .protocol.errors import LikenessError
 from .protocol.geometry import Bounds, Extent
@@ -82,18 +82,19 @@ class KritaHost:
         document = self._now()
         bounds = _clamped(bounds, document)
         check_size(bounds)
-        preview = self._preview(document).node(document)
-        hidden = preview is not None and preview.visible()
+        ours = self._preview(document)
+        preview = ours.node(document)
+        hidden = preview is not None and preview.visible() and _overlap(preview.bounds(), bounds)
         if hidden:
             preview.setVisible(False)
-            touch(preview)
+            ours.refresh.now(document)
         try:
             document.waitForDone()
             picture = document_pixels(document, bounds)
         finally:
             if hidden:
                 preview.setVisible(True)
-                touch(preview)
+                ours.refresh.soon(document)
         return Capture(self._kept_key(document), bounds, picture, _mask(document, bounds))
 
     @_asked
@@ -230,6 +231,11 @@ def _clamped(bounds: Bounds, document: Any) -> Bounds:  # noqa: ANN401
     left, top = max(0, bounds.x), max(0, bounds.y)
     right, bottom = min(document.width(), bounds.right), min(document.height(), bounds.bottom)
     return Bounds(left, top, max(0, right - left), max(0, bottom - top))
+
+
+def _overlap(box: Any, bounds: Bounds) -> bool:  # noqa: ANN401 - a QRect
+    across = box.x() < bounds.right and bounds.x < box.x() + box.width()
+    return bool(across and box.y() < bounds.bottom and bounds.y < box.y() + box.height())
 
 
 def _selected(document: Any) -> Bounds | None:  # noqa: ANN401

@@ -11,8 +11,10 @@ from .protocol.geometry import Bounds
 from .protocol.limits import PIXELS, SIDE
 from .protocol.planes import Layout, Plane
 
-SRGB = ("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
-"""Colour model, depth and profile of everything that leaves or enters: pixels are B, G, R, A then."""
+Space = tuple[str, str, str]
+"""Colour model, depth and profile, as Krita names them."""
+SRGB: Space = ("RGBA", "U8", "sRGB-elle-V2-srgbtrc.icc")
+"""Of everything that leaves or enters: pixels are B, G, R, A then."""
 DIRECT = ("srgb-elle-v2-srgbtrc.icc", "srgb-elle-v4-srgbtrc.icc", "srgb built-in", "srgb iec61966-2.1", "srgb iec61966-2-1")
 """Profiles with sRGB's primaries and tone curve: 8-bit pixels in them need no conversion."""
 
@@ -49,7 +51,7 @@ def check_size(bounds: Bounds) -> None:
 
 def _plane(raw: bytes, bounds: Bounds, model: str, depth: str, profile: str) -> Plane:
     if not is_srgb(model, depth, profile):
-        raw = _converted(raw, bounds, model, depth, profile)
+        raw = _changed(raw, bounds, (model, depth, profile), SRGB)
     plane = Plane(Layout.BGRA8, bounds.extent, raw)
     if len(raw) != plane.byte_length:
         raise CanvasProblem(
@@ -59,21 +61,30 @@ def _plane(raw: bytes, bounds: Bounds, model: str, depth: str, profile: str) -> 
     return plane
 
 
-def _converted(raw: bytes, bounds: Bounds, model: str, depth: str, profile: str) -> bytes:
-    """Pixels of another colour space, by Krita's own conversion.
+def node_bytes(node: Any, picture: Plane) -> bytes:  # noqa: ANN401 - a krita.Node
+    """BGRA8 in sRGB as the bytes that a layer takes: in the layer's own colour space."""
+    space = (node.colorModel(), node.colorDepth(), node.colorProfile())
+    raw = bytes(picture.data)
+    return raw if is_srgb(*space) else _changed(raw, Bounds(0, 0, picture.extent.width, picture.extent.height), SRGB, space)
 
-    A document of its own is converted, with these pixels as its one layer: converting a clone of the artist's document would convert
-    each layer before they are blended, which gives other colours where one is half transparent, and takes as long as it has layers.
+
+def _changed(raw: bytes, bounds: Bounds, source: Space, target: Space) -> bytes:
+    """Pixels of one colour space in another, by Krita's own conversion.
+
+    A document of its own is converted, with these pixels as its one layer. Converting a clone of the artist's document would convert each
+    layer before they are blended, which gives other colours where one is half transparent, and takes as long as it has layers; converting
+    a layer of hers would be a step of her undo history.
     """
-    scratch = Krita.instance().createDocument(bounds.width, bounds.height, "likeness", model, depth, profile, 72.0)
+    refused = f"Krita cannot convert {source[0]} {source[1]} pixels to {target[0]} {target[1]}. Convert the picture's colour space."
+    scratch = Krita.instance().createDocument(bounds.width, bounds.height, "likeness", *source, 72.0)
     if scratch is None:
-        raise CanvasProblem(f"Krita cannot convert {model} {depth} pixels to sRGB. Convert the picture's colour space.")
+        raise CanvasProblem(refused)
     try:
         scratch.setBatchmode(True)
         layer = scratch.topLevelNodes()[0]
         layer.setPixelData(raw, 0, 0, bounds.width, bounds.height)
-        if not scratch.setColorSpace(*SRGB):
-            raise CanvasProblem(f"Krita cannot convert {model} {depth} pixels to sRGB. Convert the picture's colour space.")
+        if not scratch.setColorSpace(*target):
+            raise CanvasProblem(refused)
         scratch.waitForDone()
         return bytes(layer.pixelData(0, 0, bounds.width, bounds.height))
     finally:

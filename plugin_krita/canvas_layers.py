@@ -6,12 +6,13 @@ exchanged, and applying unlocks and renames it: one step. Pixels of a layer that
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from krita import Krita
 
-from .canvas_colour import SRGB, is_srgb, through_mask
+from .canvas_colour import node_bytes, through_mask
 from .host import CanvasProblem
 from .protocol.geometry import Bounds
 from .protocol.planes import Plane
@@ -37,10 +38,42 @@ def key_of(node: Any) -> str:  # noqa: ANN401 - a krita.Node
     return str(node.uniqueId().toString())
 
 
+class Refresh:
+    """Has one document's canvas show what was written into layers.
+
+    Krita does that for the whole canvas only, and waits for it: some milliseconds, or some tenths of a second for a very large one. So at
+    least `SHARE` times as long passes before the next one, which then shows the newest.
+    """
+
+    SHARE = 4
+
+    def __init__(self) -> None:
+        self._free_at = 0.0
+        self._waiting = False
+
+    def now(self, document: Any) -> None:  # noqa: ANN401 - a krita.Document
+        """Show everything, whatever it takes."""
+        started = time.monotonic()
+        if document.rootNode() is not None:  # it is open still
+            document.refreshProjection()
+        ended = time.monotonic()
+        self._free_at, self._waiting = ended + self.SHARE * (ended - started), False
+
+    def soon(self, document: Any) -> None:  # noqa: ANN401 - a krita.Document
+        """Show everything now, or a little later where the last time took long."""
+        wait_s = self._free_at - time.monotonic()
+        if wait_s <= 0:
+            self.now(document)
+        elif not self._waiting:
+            self._waiting = True
+            QtCore.QTimer.singleShot(int(wait_s * 1000) + 1, lambda: self.now(document))
+
+
 class Preview:
     """The one layer of ours in one document, while it is no result yet."""
 
     def __init__(self) -> None:
+        self.refresh = Refresh()
         self._key: str | None = None
         self._undo_text: str | None = None
 
@@ -62,7 +95,7 @@ class Preview:
             self._key, self._undo_text = key_of(node), None
             _add(document, node, self._added)
         else:
-            self._rewrite(node, bounds, picture)
+            self._rewrite(document, node, bounds, picture)
 
     def hide(self, document: Any, active: bool) -> None:  # noqa: ANN401 - a krita.Document
         """Take the preview away: by undoing its adding, while that is the last step of the active document, else by removing it."""
@@ -91,7 +124,7 @@ class Preview:
                 _add_mask(document, node, bounds, mask)
             _add(document, node)
         else:
-            self._rewrite(node, bounds, picture)
+            self._rewrite(document, node, bounds, picture)
             node.setLocked(False)
             node.setName(name)
         self._forget()
@@ -106,14 +139,14 @@ class Preview:
                 node.remove()
         return found
 
-    def _rewrite(self, node: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401
+    def _rewrite(self, document: Any, node: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401
         old = node.bounds()  # as it is now: cropping the canvas moves the layer
-        if (old.x(), old.y(), old.width(), old.height()) != (bounds.x, bounds.y, bounds.width, bounds.height):
-            node.setPixelData(bytes(old.width() * old.height() * 4), old.x(), old.y(), old.width(), old.height())
-            touch(node)
+        if not old.isEmpty() and (old.x(), old.y(), old.width(), old.height()) != (bounds.x, bounds.y, bounds.width, bounds.height):
+            one = len(bytes(node.pixelData(old.x(), old.y(), 1, 1)))
+            node.setPixelData(bytes(old.width() * old.height() * one), old.x(), old.y(), old.width(), old.height())
         _write(node, bounds, picture)
         node.setVisible(True)
-        touch(node)
+        self.refresh.soon(document)
 
     def _added(self) -> None:
         self._undo_text = _undo_text()
@@ -135,11 +168,6 @@ class Preview:
         self._key = self._undo_text = None
 
 
-def touch(node: Any) -> None:  # noqa: ANN401 - a krita.Node
-    """Have the canvas show a layer's new pixels: only where it has some, while `refreshProjection` does the whole canvas."""
-    node.setBlendingMode(node.blendingMode())
-
-
 def _is_left_over(node: Any) -> bool:  # noqa: ANN401
     return bool(node.name() == PREVIEW and node.type() == "paintlayer" and node.locked())
 
@@ -150,17 +178,15 @@ def _undo_text() -> str | None:
 
 
 def _paint_layer(document: Any, name: str) -> Any:  # noqa: ANN401
-    """A new paint layer of 8-bit sRGB, not in the document yet. Krita blends it into a document of any other kind."""
+    """A new paint layer in the document's colour space, not in it yet: one of another space would cost a step of undo."""
     node = document.createNode(name, "paintlayer")
     if node is None:
         raise CanvasProblem("Krita made no new layer. Check that the document is not closed or being saved, then try again.")
-    if not is_srgb(node.colorModel(), node.colorDepth(), node.colorProfile()):
-        node.setColorSpace(*SRGB)
     return node
 
 
 def _write(node: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401
-    node.setPixelData(bytes(picture.data), bounds.x, bounds.y, bounds.width, bounds.height)
+    node.setPixelData(node_bytes(node, picture), bounds.x, bounds.y, bounds.width, bounds.height)
 
 
 def _add_mask(document: Any, node: Any, bounds: Bounds, mask: Plane) -> None:  # noqa: ANN401

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -84,19 +85,33 @@ def enable_plugins(home: Path, *names: str) -> None:
 
 @contextlib.contextmanager
 def x_server(width: int = 1600, height: int = 1000) -> Iterator[str]:
-    """A free display with nothing on it. The server chooses the number, so that two runs never meet."""
-    read, write = os.pipe()
-    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp"]
-    server = subprocess.Popen(command, pass_fds=(write,), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    os.close(write)
-    try:
-        with os.fdopen(read) as answer:
-            number = answer.readline().strip()
-        assert number, "Xvfb did not start"
-        yield f":{number}"
-    finally:
-        server.terminate()
-        server.wait(20)
+    """A free display with nothing on it.
+
+    The number is drawn by lot, and the server's own lock says whether it is free. `-displayfd`, which chooses one, makes no lock: where
+    abstract sockets are missing, as in some containers, two servers at once both choose 0.
+    """
+    for _ in range(20):
+        display = f":{random.randrange(1000, 30000)}"
+        command = ["Xvfb", display, "-screen", "0", f"{width}x{height}x24", "-nolisten", "tcp", "-noreset"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            if _answers(server, display):
+                yield display
+                return
+        finally:
+            server.terminate()
+            server.wait(20)
+    raise AssertionError("Xvfb did not start")
+
+
+def _answers(server: subprocess.Popen[bytes], display: str) -> bool:
+    values = {"DISPLAY": display, "PATH": "/usr/bin:/bin"}
+    end = time.monotonic() + 30
+    while server.poll() is None and time.monotonic() < end:
+        if subprocess.run(["xdotool", "getdisplaygeometry"], env=values, capture_output=True, check=False).returncode == 0:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 @dataclass
@@ -183,3 +198,14 @@ def krita(home: Path, out: Path, width: int = 1600, height: int = 1000, **more: 
                 process.wait(20)
             for picture in sorted(out.glob("*.png")):
                 keep(picture)
+
+
+def install_scenario(home: Path) -> None:
+    """The plug-in that plays scenarios, beside ours."""
+    pykrita = home / ".local" / "share" / "krita" / "pykrita"
+    pykrita.mkdir(parents=True, exist_ok=True)
+    target = pykrita / "krita_scenario"
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(FAKES / "krita_scenario", target, ignore=shutil.ignore_patterns("__pycache__"))
+    words = "Type=Service\nServiceTypes=Krita/PythonPlugin\nX-KDE-Library=krita_scenario\nName=Scenario\nComment=Plays a test.\n"
+    (pykrita / "krita_scenario.desktop").write_text(f"[Desktop Entry]\n{words}", encoding="utf-8")
