@@ -128,7 +128,6 @@ class DockerBody(QtWidgets.QWidget):
         inside.setAutoFillBackground(False)
         self.state.layout().setContentsMargins(GAP + 2, GAP, GAP, 0)
         self.setLayout(column(None, self.state, self.scroll))
-        self.setMinimumWidth(200)
 
     def show_changes(self, names: frozenset[str]) -> None:
         """Redraw the parts that show one of these attributes of the presenter."""
@@ -143,6 +142,10 @@ class DockerBody(QtWidgets.QWidget):
     def _fold(self, name: str, folded: bool) -> None:
         others = tuple(other for other in self._presenter.form.folded if other != name)
         self._presenter.change(folded=(*others, name) if folded else others)
+
+    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+        """A few lines: Qt would take the height that a long sentence has in the narrowest docker, and make Krita's window taller."""
+        return QtCore.QSize(200, self.fontMetrics().height() * 8)
 
     def sizeHint(self) -> Any:  # noqa: ANN401, N802
         """A docker's usual place."""

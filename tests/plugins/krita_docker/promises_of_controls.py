@@ -169,6 +169,8 @@ def test_layers_become_image_prompts_and_guides(docker, presenter):
     assert presenter.form.guides == (GuideRow("l3", "lines", 0.9),)
     guides.guides.add.click()
     presenter.tick()
+    guides.guides.cards[1].weight.setValue(0.2)
+    assert [row.weight for row in presenter.form.guides] == [0.9, 0.2]
     guides.guides.cards[0].remove.click()
     guides.image_prompts.cards[0].remove.click()
     presenter.tick()

@@ -96,10 +96,22 @@ def test_nothing_is_cut_off_at_260_pixels(make, presenter, settled, full):
 
 
 def test_a_docker_that_has_room_does_not_scroll(make, presenter, settled):
-    presenter.notice = "The picture could not be painted. Try a smaller selection, or another model that needs less memory."
-    docker = make(presenter, 300, 1300)
+    presenter.notice = "The picture could not be painted. Try a smaller selection, or another model that needs less memory. " * 2
+    docker = make(presenter, 300, 460)
+    presenter.change(folded=("people", "results", "guides", "advanced"))
+    presenter.tick()
     settled()
+    assert docker.prompt.notice.isVisible()
     assert docker.scroll.verticalScrollBar().maximum() == 0
+
+
+def test_a_long_sentence_does_not_make_the_docker_tall(docker, presenter, settled):
+    from plugin_krita.view import Backend, Light
+
+    low = docker.minimumSizeHint().height()
+    presenter.put(backend=Backend(Light.TROUBLE, "The backend does not answer, and nobody knows why that is so. " * 6))
+    settled()
+    assert docker.minimumSizeHint().height() <= low + 20
 
 
 def test_tiles_are_as_high_as_their_rows_and_scroll_when_there_are_many(make, presenter, settled):
