@@ -39,8 +39,10 @@ class Core:
         """The one presenter of this Krita."""
         if self._presenter is None:
             store = Store(_own_folder())
-            client = Client(state_folder(os.environ), store.client_id, program=f"Krita {krita.Krita.instance().version()}")
-            self._presenter = Presenter(KritaHost(), client, Launcher(), store)
+            launcher = Launcher()
+            folder = launcher.state_folder() or state_folder(os.environ)
+            client = Client(folder, store.client_id(), program=f"Krita {krita.Krita.instance().version()}")
+            self._presenter = Presenter(KritaHost(), client, launcher, store)
             self._presenter.listen(self._heard)
             self._timer = QtCore.QTimer()
             self._timer.timeout.connect(self._tick)
