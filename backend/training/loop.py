@@ -144,9 +144,10 @@ class Run:
     def _share_gradients(self) -> None:
         # By hand rather than through DistributedDataParallel, which sees only modules that are called as a whole; tasks call their parts.
         if self.accelerator.num_processes > 1:
-            for parameter in self.average.source:
-                if parameter.grad is not None:
-                    parameter.grad = self.accelerator.reduce(parameter.grad, "mean")
+            given = [parameter.grad for parameter in self.average.source if parameter.grad is not None]
+            together = self.accelerator.reduce(torch.cat([grad.flatten() for grad in given]), "mean")
+            for grad, shared in zip(given, together.split([grad.numel() for grad in given]), strict=True):
+                grad.copy_(shared.view_as(grad))
 
     def progress(self, seconds: float) -> float:
         """Share of the budget used, 0 … 1, the same in all processes."""
@@ -245,7 +246,9 @@ def _steps(run: Run) -> None:
 
 def device() -> torch.device:
     """Where accelerate computes: the GPU when there is one."""
-    return accelerate.PartialState().device
+    # The first call decides for the whole process, and PartialState by itself does not read what `accelerate launch --cpu` asks for:
+    # without this, its processes train each alone and write over each other's files.
+    return accelerate.PartialState(cpu=accelerate.utils.parse_flag_from_env("ACCELERATE_USE_CPU")).device
 
 
 def use_fast_attention(module: Untyped) -> None:
