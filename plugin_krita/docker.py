@@ -142,6 +142,7 @@ class DockerBody(QtWidgets.QWidget):
     def _fold(self, name: str, folded: bool) -> None:
         others = tuple(other for other in self._presenter.form.folded if other != name)
         self._presenter.change(folded=(*others, name) if folded else others)
+        self.sections[name].set_folded(folded)  # at once: a calm tick is slower than a hand
 
     def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
         """A few lines: Qt would take the height that a long sentence has in the narrowest docker, and make Krita's window taller."""

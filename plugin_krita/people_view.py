@@ -108,7 +108,7 @@ class PeopleView(QtWidgets.QWidget):
         self._picker = QtWidgets.QWidget()
         column(self._picker, self.tiles, self.question, row(self.new, self.more))
         self.setLayout(column(None, self._picker, self.draft))
-        self.tiles.clicked_tile.connect(self.pick)
+        self.tiles.clicked_tile.connect(self._click)
         self.tiles.menu_wanted.connect(self._tile_menu)
         self.setAcceptDrops(True)
 
@@ -139,6 +139,10 @@ class PeopleView(QtWidgets.QWidget):
         """The first character in the picture that is saved, or ""."""
         saved = {person.name for person in self._presenter.persons}
         return next((person.name for person in self._presenter.form.persons if person.name in saved), "")
+
+    def _click(self, name: str, with_others: bool) -> None:
+        self.pick(name, with_others)
+        self.refresh(frozenset({"form"}))  # at once: a calm tick is slower than a hand
 
     def pick(self, name: str, with_others: bool) -> None:
         """Paint this character alone, or take it in or out beside the others. Its own settings stay."""
