@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from protocol.errors import BackendUnavailable, LikenessError, WorkerStalled
+from protocol.errors import BackendUnavailable, Cancelled, LikenessError, WorkerStalled
 from protocol.planes import Plane
 from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
@@ -287,8 +287,10 @@ class Supervisor:
             process.kill()
             last_words = process.last_words()
         self._fail(slot, cause, last_words, now)
-        if work is None or work.stopped_at is not None:
+        if work is None:
             return []
+        if work.stopped_at is not None:  # nobody mourns it, but what it had written of a result can go
+            return [End(work.job_id, work.attempt, None, (), (Cancelled.code, str(Cancelled())))]
         sentence = f"The process that computes on {slot.device} was started again: {cause}. {WorkerStalled.cure}"
         return [Death(work.job_id, work.attempt, sentence)]
 

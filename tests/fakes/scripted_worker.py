@@ -43,7 +43,7 @@ class Scripted:
 
     def __init__(self, script: Path, talkative: bool = False) -> None:
         self._script, self._talkative = script, talkative
-        self._dies_in = ""
+        self._dies_in, self._stalls = "", False
 
     def models(self) -> tuple[ModelInfo, ...]:
         return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8)),)
@@ -66,6 +66,7 @@ class Scripted:
         steps, extent = int(words.get("steps", 2)), job.extent or Extent(8, 8)
         armed = self._count(str(job.sampling.seed)) < int(words.get("times", 10**6))
         self._dies_in = words.get("kill_in", "") if armed else ""
+        self._stalls = "stall_in" in words
         self._reach("load")
         for step in range(steps):
             if watch.cancelled():
@@ -89,9 +90,11 @@ class Scripted:
 
     def save(self, path: Path, planes: Sequence[Buffer]) -> None:
         """The result's file, of which a kill leaves half."""
-        if self._dies_in == "save":
+        if self._dies_in == "save" or self._stalls:
             write_planes(path, [memoryview(plane)[: len(plane) // 2] for plane in planes])
         self._reach("save")
+        if self._stalls:
+            time.sleep(3600)
         write_planes(path, planes)
 
     def _reach(self, place: str) -> None:

@@ -74,6 +74,18 @@ def test_half_a_result_of_a_killed_attempt_is_not_left_behind(own: Pair) -> None
     assert parts(own) == []
 
 
+def test_half_a_result_of_a_cancelled_job_is_not_left_behind_when_its_worker_had_to_be_killed(own: Pair) -> None:
+    client = own.client()
+    job_id = client.submit(job(4, "stall_in=save"))
+    own.until(lambda: parts(own))
+    client.cancel(job_id)
+    assert final(own, client, job_id).stage is Stage.CANCELLED
+    following = client.submit(job(5))
+    assert final(own, client, following).stage is Stage.DONE
+    assert parts(own) == []
+    assert [update.stage for update in own.of(client, JobUpdate, job_id) if update.stage.final] == [Stage.CANCELLED]
+
+
 def test_a_job_in_an_endless_loop_is_noticed_and_done_again(own: Pair) -> None:
     client = own.client()
     job_id = client.submit(job(6, "steps=3 loop_at=1 times=1"))
