@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from krita_runs import environment, kept_home, why_no_krita
+from krita_runs import RunningKrita, enable_plugins, environment, kept_home, krita, why_no_krita
 from krita_wheels import pip_sees_only, write_pyzmq
 
 from backend.cli.main import main
@@ -118,3 +119,52 @@ def test_a_plug_in_without_its_libraries_loads_all_the_same_and_shows_a_sentence
     assert isinstance(found, dict)
     assert "likeness.trouble" in found["modules"]
     assert "likeness.plugin" not in found["modules"]
+
+
+def quit_krita(running: RunningKrita) -> None:
+    """As a person does it, with the keyboard; there is no window manager, so the window gets the focus by a click into its middle."""
+    for _ in range(40):
+        running.xdotool("mousemove", "800", "250", "click", "1")
+        running.xdotool("key", "ctrl+q")
+        try:
+            assert running.process.wait(5) == 0, running.log()
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    pytest.fail(f"Krita did not end: {running.log()}")
+
+
+def wait_until_shown(running: RunningKrita) -> None:
+    """Krita's window is on the screen."""
+    for _ in range(600):
+        command = ["xdotool", "search", "--onlyvisible", "--class", "krita"]
+        found = subprocess.run(command, env=running.env, capture_output=True, check=False)
+        if found.stdout.strip():
+            return
+        assert running.process.poll() is None, running.log()
+        time.sleep(0.5)
+    pytest.fail("Krita showed no window within 300 s")
+
+
+def test_put_in_while_krita_runs_the_docker_is_there_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Krita writes kritarc when it ends; our line stays, since it reads the file again before."""
+    if why_not := why_no_krita("krita", "Xvfb", "xdotool"):
+        pytest.skip(why_not)
+    if python_of_krita("/usr/bin/krita") != sys.version_info[:2]:
+        pytest.skip(f"Krita here has Python {python_of_krita('/usr/bin/krita')}, and the tests run on another one")
+    pip_sees_only(monkeypatch, tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    artist = tmp_path / "artist"
+    enable_plugins(artist)
+    loaded = artist / ".local" / "share" / "krita" / "pykrita" / "likeness" / "__pycache__"
+    with krita(artist, tmp_path / "first") as running:
+        wait_until_shown(running)
+        assert main(["krita", "install", "--home", str(artist)]) == 0
+        quit_krita(running)
+    kritarc = (artist / ".config" / "kritarc").read_text()
+    assert "enable_likeness=true" in kritarc
+    assert "[MainWindow]" in kritarc, "Krita wrote nothing of its own, so this test shows nothing"
+    assert not loaded.exists()
+    with krita(artist, tmp_path / "second") as running:
+        wait_until_shown(running)
+    assert list(loaded.glob("plugin.*.pyc"))
