@@ -41,7 +41,7 @@ class Drafts:
     # Photos ----------------------------------------------------------------------------------------------------------------------------
     def from_layer(self) -> None:
         """The active layer's own pixels."""
-        active = next((card for card in self._desk.layers if card.active), None)
+        active = next((card for card in self._desk.host.layers() if card.active), None)
         if active is None:
             raise CanvasProblem("The active layer has no pixels of its own. Choose a paint layer with the person's photo.")
         _, plane = self._desk.host.layer_pixels(active.key)

@@ -148,10 +148,10 @@ class Gallery:
         entry = history.entries.get(key) if history else None
         if history is None or entry is None or key in self._applying:
             return
-        mask = opacity_of(entry) if transparency_mask else None
+        opaque = transparency_mask and entry.opacity is not None
         self._applying.add(key)
 
-        def put(plane: Plane) -> None:
+        def put(plane: Plane, mask: Plane | None) -> None:
             self._applying.discard(key)
             if self._on_canvas(lambda: self._desk.host.apply(history.document, entry.bounds, plane, entry.title, mask)):
                 history.shown = None
@@ -162,7 +162,13 @@ class Gallery:
             self._applying.discard(key)
             self._desk.say(sentence)
 
-        self._open(entry, mask is not None, put, failed)
+        def with_mask(plane: Plane) -> None:
+            if not opaque:
+                put(plane, None)
+            else:
+                self._desk.background.do(lambda: opacity_of(entry), lambda mask: put(plane, mask), failed)
+
+        self._open(entry, opaque, with_mask, failed)
 
     def discard(self, key: str) -> None:
         """Throw one picture away."""

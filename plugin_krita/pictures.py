@@ -59,8 +59,8 @@ class Studio:
 
         def make(pose: tuple[Point, ...]) -> None:
             self._desk.background.do(
-                lambda: asking.ask(form, seen, self._desk.host.scaled, pose, steps),
-                lambda asked: self._send(form, asked, card.key, card.name),
+                lambda: _asked(form, seen, self._desk.host.scaled, pose, steps),
+                lambda made: self._send(form, *made, card.key, card.name),
                 self._not_sent,
             )
 
@@ -83,12 +83,12 @@ class Studio:
         self._preparing -= 1
         self._desk.say(sentence)
 
-    def _send(self, form: Form, asked: Asked, document: str, title: str) -> None:
+    def _send(self, form: Form, asked: Asked, opacity: bytes | None, document: str, title: str) -> None:
         self._preparing -= 1
         if self._abandoned:
             self._abandoned -= 1
             return
-        opacity, generation = packed_mask(asked.mask), self._now_ms()
+        generation = self._now_ms()
         for job in asked.jobs:
             seed, settings = job.sampling.seed, form.kept()
             ticket = Ticket(uuid.uuid4().hex, document, title, asked.target, asked.bounds, generation, form.prompt, seed, settings, opacity)
@@ -291,6 +291,12 @@ class Studio:
     def _current(self) -> Ticket | None:
         order = {Stage.RUNNING: 0, Stage.DONE: 1, Stage.QUEUED: 2}
         return min(self._unfinished(), key=lambda one: (order.get(one.stage, 3), one.generation, one.seed), default=None)
+
+
+def _asked(form: Form, seen: Seen, scaled: asking.Scale, pose: tuple[Point, ...], steps: int | None) -> tuple[Asked, bytes | None]:
+    """The jobs, and the opacity of their layers as it is kept."""
+    asked = asking.ask(form, seen, scaled, pose, steps)
+    return asked, packed_mask(asked.mask)
 
 
 def _laid(ticket: Ticket, picture: Plane, scaled: asking.Scale) -> Plane:
