@@ -14,6 +14,10 @@ from pathlib import Path
 from .protocol.errors import ServiceError
 
 _HOW = "Install Likeness (its README says how) and run `likeness krita install` once, or set LIKENESS_COMMAND to its command."
+_PYTHONS = {"PYTHONHOME", "PYTHONPATH"}
+"""Krita sets them for its own Python, whichever way it is installed; another Python would not start, or find other plug-ins' modules."""
+_LIBRARIES = {"LD_LIBRARY_PATH", "LD_PRELOAD", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH", "DYLD_LIBRARY_PATH"}
+"""A Krita that brings its own libraries sets them; where it does not, they are the user's."""
 
 
 class Launcher:
@@ -29,6 +33,9 @@ class Launcher:
     def available(self) -> str:
         """Empty when a backend can be started, else why not and what to do."""
         command = self._command()
+        if not command and self._is_shut_in():
+            own = f" --state {shlex.quote(str(state))}" if (state := self.state_folder()) is not None else ""
+            return f"This Krita may not start other programs. Run `likeness serve{own}` in a terminal; the docker finds it by itself."
         if not command:
             return f"No backend is installed on this computer, as far as this plug-in knows. {_HOW}"
         if shutil.which(command[0], path=self._environ.get("PATH", "")) is None:
@@ -64,10 +71,16 @@ class Launcher:
         noted = self._note().get("command")
         if isinstance(noted, list) and noted and all(isinstance(word, str) for word in noted):
             return [str(word) for word in noted]
+        if self._is_shut_in():
+            return []
         if own := self._environ.get("LIKENESS_COMMAND"):
             return shlex.split(own, posix=os.name == "posix")
         found = shutil.which("likeness", path=self._environ.get("PATH", ""))
         return [found, "serve", "--detach"] if found else []
+
+    def _is_shut_in(self) -> bool:
+        """Whether `likeness krita install` found a sandbox around this Krita that lets no program out: Snap's, the App Store's."""
+        return self._note().get("command") == []
 
     def _note(self) -> dict[str, object]:
         try:
@@ -77,10 +90,10 @@ class Launcher:
         return note if isinstance(note, dict) else {}
 
     def _clean(self) -> dict[str, str]:
-        """The environment without what Krita's own Python and its AppImage set for themselves: another Python would not start in it."""
-        alien = {"PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "LD_PRELOAD", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH", "DYLD_LIBRARY_PATH"}
+        """The environment without what Krita's own Python, its AppImage or its Snap set for themselves."""
         inside = self._environ.get("APPIMAGE") or self._environ.get("SNAP") or "PYTHONHOME" in self._environ
-        kept = {name: value for name, value in self._environ.items() if name not in alien} if inside else dict(self._environ)
+        alien = _PYTHONS | _LIBRARIES if inside else _PYTHONS
+        kept = {name: value for name, value in self._environ.items() if name not in alien}
         if (noted := self._note().get("environ")) and isinstance(noted, dict):
             kept |= {str(name): str(value) for name, value in noted.items()}
         return kept

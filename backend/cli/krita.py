@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -138,7 +139,7 @@ def _word_on(place: Place) -> str:
             allow = "flatpak override --user --talk-name=org.freedesktop.Flatpak org.kde.krita"
             return f"Its sandbox starts no backend. Allow it (`{allow}`), or run `likeness serve` yourself."
         case Starts.NOT:
-            own = "" if place.state is None else f" --state {place.state}"
+            own = "" if place.state is None else f" --state {shlex.quote(str(place.state))}"
             return f"Its sandbox starts no backend: run `likeness serve{own}` yourself."
         case Starts.DIRECTLY:
             return ""

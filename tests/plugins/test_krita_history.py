@@ -219,6 +219,28 @@ def test_without_a_command_the_launcher_says_why_and_what_to_do(tmp_path: Path):
     assert "not there any more" in Launcher(tmp_path, {"PATH": ""}).available()
 
 
+def test_in_a_sandbox_that_lets_no_program_out_the_docker_says_what_to_run(tmp_path: Path):
+    """As `likeness krita install` writes it for Snap and the App Store; a `likeness` on the sandbox's PATH would be another one."""
+    (tmp_path / "likeness").write_text("#!/bin/sh\n")
+    (tmp_path / "likeness").chmod(0o755)
+    state = "/h/Application Support/Likeness"
+    (tmp_path / "backend.json").write_text(json.dumps({"command": [], "state": state}))
+    launcher = Launcher(tmp_path, {"PATH": str(tmp_path), "LIKENESS_COMMAND": sys.executable})
+    assert f"`likeness serve --state '{state}'`" in launcher.available()
+    with pytest.raises(ServiceError, match="likeness serve"):
+        launcher.start()
+    (tmp_path / "backend.json").write_text(json.dumps({"command": [], "state": None}))
+    assert "`likeness serve`" in launcher.available()
+
+
+def test_a_backend_inherits_nothing_that_krita_has_set_for_its_own_python(tmp_path: Path):
+    """Krita 5.1.5 as Debian has it sets PYTHONPATH; the libraries' path is the user's there."""
+    seen: list[dict[str, str]] = []
+    environ = {"LIKENESS_COMMAND": sys.executable, "PATH": "", "PYTHONPATH": "/krita", "LD_LIBRARY_PATH": "/hers"}
+    Launcher(tmp_path, environ, lambda command, env, **_: seen.append(env)).start()
+    assert seen == [{"LIKENESS_COMMAND": sys.executable, "PATH": "", "LD_LIBRARY_PATH": "/hers"}]
+
+
 def test_a_backend_does_not_inherit_the_python_inside_an_appimage(tmp_path: Path):
     (tmp_path / "backend.json").write_text(json.dumps({"command": [sys.executable]}))
     seen: list[dict[str, str]] = []
