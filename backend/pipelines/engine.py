@@ -275,7 +275,7 @@ def _hooks(decided: Plan, number: int, watch: Watch, parts: Parts) -> Hooks:
     def step(done: int, steps: int, estimate: Tensor) -> None:
         watch.step(number * steps + done, count * steps)
         if every and done % every == 0 and done < steps:
-            watch.preview(preview_of(estimate, parts), done)
+            watch.preview(decided.frame.spread(preview_of(estimate, parts), decided.extent, decided.canvas), done)
         check()
 
     return Hooks(step, check)

@@ -15,6 +15,7 @@ from .sizes import nearest_size
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+PREVIEW_SIDE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,26 @@ class Frame:
     def uncut(self, drawn: Pixels) -> tuple[Pixels, Bounds]:
         """What was drawn, at the size of the bounds."""
         return scaled(drawn, self.bounds.extent), self.bounds
+
+    def spread(self, small: Pixels, extent: Extent, canvas: Pixels | None) -> Pixels:
+        """A small picture of what is drawn, (h, w, 3) -> one of the whole picture of `extent`, over its `canvas` where nothing is drawn.
+
+        It has the scale of the small one, but at most `PREVIEW_SIDE` pixels a side.
+        """
+        box = self.bounds
+        if box == Bounds(0, 0, extent.width, extent.height):
+            return small
+        scale = min(small.shape[1] / box.width, PREVIEW_SIDE / max(extent.width, extent.height))
+        width, height = max(1, round(extent.width * scale)), max(1, round(extent.height * scale))
+        if canvas is None:
+            whole = Image.new("RGB", (width, height), (128, 128, 128))
+        else:  # single pixels of it: a canvas may be large, and a preview is shown for a moment
+            rows = np.minimum((np.arange(height) + 0.5) / scale, extent.height - 1).astype(np.intp)
+            columns = np.minimum((np.arange(width) + 0.5) / scale, extent.width - 1).astype(np.intp)
+            whole = Image.fromarray(np.ascontiguousarray(canvas[rows][:, columns]))
+        place = Extent(max(1, round(box.width * scale)), max(1, round(box.height * scale)))
+        whole.paste(Image.fromarray(scaled(small, place)), (round(box.x * scale), round(box.y * scale)))
+        return np.asarray(whole)
 
 
 def frame_for_picture(extent: Extent, sizes: Sequence[Extent]) -> Frame:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from backend.pipelines.frames import Frame
 from backend.pipelines.preview import SD15, SDXL, PreviewMatrix, fit_matrix, latents_to_rgb
 from protocol.errors import ModelError
+from protocol.geometry import Bounds, Extent
 
 
 def test_a_linear_world_is_found_exactly() -> None:
@@ -55,3 +57,32 @@ def test_a_wrong_table_gets_a_sentence(factors: object) -> None:
 def test_other_channels_than_the_matrix_has_get_a_sentence() -> None:
     with pytest.raises(ModelError, match="16 channels"):
         latents_to_rgb(np.zeros((16, 2, 2), np.float32))
+
+
+def test_a_preview_shows_the_whole_picture_with_the_drawn_part_in_its_place() -> None:
+    canvas = np.full((300, 400, 3), (10, 20, 30), np.uint8)
+    drawn = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    whole = Frame(Bounds(200, 100, 160, 160), Extent(128, 128)).spread(drawn, Extent(400, 300), canvas)
+    assert whole.shape == (30, 40, 3)
+    inside = np.zeros((30, 40), bool)
+    inside[10:26, 20:36] = True
+    assert (whole[inside] == (200, 100, 50)).all()
+    assert (whole[~inside] == (10, 20, 30)).all()
+
+
+def test_a_preview_of_a_picture_that_is_drawn_whole_stays_as_it_is() -> None:
+    drawn = np.zeros((16, 16, 3), np.uint8)
+    assert Frame(Bounds(0, 0, 128, 128), Extent(128, 128)).spread(drawn, Extent(128, 128), None) is drawn
+
+
+def test_a_preview_of_a_picture_in_other_proportions_than_the_models_is_the_part_that_is_kept() -> None:
+    drawn = np.repeat(np.arange(16, dtype=np.uint8)[:, None, None] * 16, 16, axis=1).repeat(3, axis=2)
+    whole = Frame(Bounds(0, -32, 128, 128), Extent(128, 128)).spread(drawn, Extent(128, 64), None)
+    assert (whole == drawn[4:12]).all()
+
+
+def test_a_preview_of_a_small_part_of_a_large_canvas_stays_small() -> None:
+    canvas = np.zeros((4000, 6000, 3), np.uint8)
+    whole = Frame(Bounds(5900, 3900, 64, 64), Extent(1024, 1024)).spread(np.full((128, 128, 3), 255, np.uint8), Extent(6000, 4000), canvas)
+    assert whole.shape == (341, 512, 3)
+    assert whole.any()
