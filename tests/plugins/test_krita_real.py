@@ -27,7 +27,7 @@ from PIL import Image
 from backend.cli.main import main
 from backend.faces import FaceAnalyser, cosine
 from backend.krita.places import python_of_krita
-from backend.training import world
+from backend.training import samples, world
 from backend.training.drawing import draw
 from protocol.discovery import read_connection
 
@@ -35,27 +35,21 @@ WHY_NOT = krita_runs.why_no_krita("krita", "Xvfb", "xdotool", "import")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
 SKETCH = krita_runs.ROOT / "backend" / "sketch"
 NAME, PROMPT = "Ada", "portrait of a smiling person, green jacket, blue background"
-SIDE = 512
-VIEW = world.Shot(4.0, 0.0, 0.0, 0.29, 0.5, 0.5, "neutral", "none", "black", "none", "jacket", "green", "blue", 0.1, 0.0)
+SIDE = 256
+PHOTO = world.Shot(0.0, 0.0, 0.0, 0.27, 0.5, 0.5, "neutral", "none", "red", "none", "shirt", "white", "grey", -0.4, 0.1)
 PATIENCE_S = 1500
 
 
-def view(**changes: Any) -> world.Shot:
-    return replace(VIEW, **changes)
-
-
 def draw_scene(folder: Path) -> dict[str, Any]:
-    """Two people beside each other, 1024 x 512, and photos of a third one; the head of the right one is what is selected."""
-    left, right = draw(world.person(811), view(clothes_colour="red"), SIDE), draw(world.person(822), view(yaw=-6.0), SIDE)
-    Image.fromarray(np.concatenate([left.picture, right.picture], axis=1)).save(folder / "scene.png")
-    photos = []
-    for number, changes in enumerate(({"expression": "smiling", "background": "grey"}, {"yaw": 14.0, "clothes_colour": "yellow"})):
+    """Two people beside each other, 512 x 256, two photos of a third one, and the head of the right one, which is selected."""
+    picture, mask = samples.scene(SIDE)
+    Image.fromarray(picture).save(folder / "scene.png")
+    who, photos = world.person(samples.FIRST_SAMPLE + samples.SAMPLES["ada"]), []
+    for number, changes in enumerate(({}, {"yaw": 12.0, "expression": "smiling", "background": "yellow"})):
         photos.append(str(folder / f"photo-{number + 1}.png"))
-        Image.fromarray(draw(world.person(833), view(**changes), 256).picture).save(photos[-1])
-    x0, y0, x1, y1 = (float(value) for value in right.box)
-    wide, high = (x1 - x0) * 0.35, (y1 - y0) * 0.25
-    box = [round(SIDE + x0 - wide), round(y0 - high), round(x1 - x0 + 2 * wide), round(y1 - y0 + 1.6 * high)]
-    return {"scene": str(folder / "scene.png"), "photos": photos, "head": box}
+        Image.fromarray(draw(who, replace(PHOTO, **changes), SIDE).picture).save(photos[-1])
+    (folder / "mask").write_bytes(mask.tobytes())
+    return {"scene": str(folder / "scene.png"), "photos": photos, "mask": str(folder / "mask"), "size": [2 * SIDE, SIDE]}
 
 
 class Backend:
@@ -184,9 +178,7 @@ def test_one_undo_takes_the_result_away_and_redo_brings_it_back(run: dict[str, A
 def test_outside_the_selection_the_saved_picture_is_bit_equal(run: dict[str, Any]):
     flat, names = opened(run["plan"]["kra"])
     scene = np.asarray(Image.open(run["plan"]["scene"]).convert("RGB"))
-    x, y, width, height = run["plan"]["head"]
-    outside = np.ones(flat.shape[:2], bool)
-    outside[y : y + height, x : x + width] = False
+    outside = np.frombuffer(Path(run["plan"]["mask"]).read_bytes(), np.uint8).reshape(flat.shape[:2]) == 0
     assert (flat[outside] == scene[outside]).all()
     assert (flat[~outside] != scene[~outside]).mean() > 0.3
     assert any(PROMPT[:10] in name for name in names)

@@ -14,7 +14,7 @@ from krita import Krita, Selection
 from .steps import OUT, act, event, open_in_view, qt, quit_krita, shot, told, until, wait
 
 PLAN = OUT / "plan.json"
-"""From the test: scene, head [x, y, width, height], photos, prompt, window [width, height]."""
+"""From the test: scene, its size, the file of the selection's bytes, photos, prompt, window [width, height]."""
 PATIENCE_S = 900
 
 
@@ -41,6 +41,7 @@ def play() -> Iterator[None]:
     yield from arrange(docker, *plan["window"])
     document = Krita.instance().openDocument(plan["scene"])
     yield from open_in_view(document)
+    Krita.instance().action("zoom_to_fit").trigger()
     yield from start_backend(docker)
     yield from make_character(docker, plan)
     yield from generate(docker, document, plan)
@@ -104,9 +105,9 @@ def make_character(docker: Docker, plan: dict[str, Any]) -> Iterator[None]:
 
 
 def generate(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]:
-    x, y, width, height = plan["head"]
     selection = Selection()
-    selection.select(x, y, width, height, 255)
+    selection.select(0, 0, *plan["size"], 255)
+    selection.setPixelData(Path(plan["mask"]).read_bytes(), 0, 0, *plan["size"])
     document.setSelection(selection)
     docker.asked.change(count=2, seed=plan["seed"], seed_locked=True)
     yield from wait(0.5)
