@@ -41,7 +41,7 @@ def play() -> Iterator[None]:
     yield from arrange(docker, *plan["window"])
     document = Krita.instance().openDocument(plan["scene"])
     yield from open_in_view(document)
-    Krita.instance().action("zoom_to_fit").trigger()
+    Krita.instance().activeWindow().activeView().canvas().setZoomLevel(1.8)
     yield from start_backend(docker)
     yield from make_character(docker, plan)
     yield from generate(docker, document, plan)
