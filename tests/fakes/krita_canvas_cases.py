@@ -7,14 +7,13 @@ import os
 import struct
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
+import krita_file_cases
 from krita import Krita, Selection
+from krita_file_cases import problem
 from likeness.canvas import KritaHost
 from likeness.canvas_layers import PREVIEW, Refresh
-from likeness.host import CanvasProblem
-from likeness.protocol.errors import BadPicture
 from likeness.protocol.geometry import Bounds, Extent
 from likeness.protocol.planes import Layout, Plane
 
@@ -54,13 +53,6 @@ def picture(width: int, height: int, base: int = 60, grey: bool = False) -> Plan
             b, g, r = base + x * 2, base + 40 + y * 2, base + 60 + (x + y)
             pixels += bytes((r, r, r, 255) if grey else (b, g, r, 255))
     return Plane(Layout.BGRA8, Extent(width, height), bytes(pixels))
-
-
-def problem(call: Callable[..., Any], *values: Any, **named: Any) -> str:
-    try:
-        return f"no problem: {call(*values, **named)!r}"
-    except CanvasProblem as error:
-        return "CanvasProblem: " + str(error)
 
 
 def select(document: Any, x: int, y: int, width: int, height: int, feather: int = 0) -> None:
@@ -359,47 +351,7 @@ def unwilling_documents() -> dict[str, Any]:
 
 def picture_files() -> dict[str, Any]:
     _, host = scene()
-    folder = OUT[0]
-    turned = host.open_picture(os.path.join(folder, "turned.jpg"))
-    large = host.open_picture(os.path.join(folder, "large.png"))
-    linear = host.open_picture(os.path.join(folder, "linear.png"))
-    saved = {}
-    for layout, pixel in ((Layout.RGB8, (10, 20, 30)), (Layout.RGBA8, (10, 20, 30, 128)), (Layout.BGRA8, (30, 20, 10, 128))):
-        plane = Plane(layout, Extent(7, 5), bytes(pixel) * 35)
-        host.save_picture(plane, os.path.join(folder, f"saved {layout.value}.png"))
-        saved[layout.value] = bytes(host.from_png(host.png(plane)).data[:4]).hex()
-    return {
-        "turned": [turned.extent.width, turned.extent.height, list(turned.data[:4])],
-        "large": [large.extent.width, large.extent.height],
-        "linear": list(linear.data[:4]),
-        "saved": saved,
-        "no picture": problem(host.open_picture, os.path.join(folder, "words.png")),
-        "no file": problem(host.open_picture, os.path.join(folder, "nothing.png")),
-        "no folder": problem(host.save_picture, Plane(Layout.RGB8, Extent(1, 1), b"abc"), os.path.join(folder, "none", "a.png")),
-        "damaged": _bad(host, b"\x89PNG\r\n\x1a\nnothing"),
-        "scaled": scaled(host),
-    }
-
-
-def _bad(host: KritaHost, data: bytes) -> str:
-    try:
-        return repr(host.from_png(data))
-    except BadPicture as error:
-        return f"BadPicture: {error}"
-
-
-def scaled(host: KritaHost) -> dict[str, Any]:
-    half = Plane(Layout.BGRA8, Extent(4, 4), bytes((200, 100, 50, 255)) * 8 + bytes((10, 20, 30, 0)) * 8)
-    mask = Plane(Layout.A8, Extent(6, 2), bytes((0, 0, 0, 255, 255, 255)) * 2)
-    over, small = host.scaled(half, Extent(2, 2), background=128), host.scaled(mask, Extent(3, 1))
-    same = host.scaled(half, Extent(4, 4))
-    rgb = host.scaled(Plane(Layout.RGB8, Extent(1, 1), bytes((1, 2, 3))), Extent(1, 1))
-    return {
-        "over": [over.layout.value, over.extent.width, bytes(over.data).hex()],
-        "mask": [small.layout.value, list(small.data)],
-        "same": bytes(same.data) == half.data,
-        "rgb": bytes(rgb.data).hex(),
-    }
+    return krita_file_cases.picture_files(host, OUT[0])
 
 
 def large_canvas() -> dict[str, Any]:

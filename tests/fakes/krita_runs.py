@@ -57,7 +57,8 @@ def run_cases(module: str, home: Path, out: Path, timeout_s: float = START_S) ->
     """Run `main` of a module of tests/fakes in kritarunner, and give back what it wrote into out/result.json."""
     code = out / "code"
     copy_plugin(code, registering=False)
-    shutil.copy(FAKES / f"{module}.py", code)
+    for cases in FAKES.glob("krita_*_cases.py"):
+        shutil.copy(cases, code)
     values = environment(home, QT_QPA_PLATFORM="offscreen", PYTHONPATH=str(code))
     with (out / "kritarunner.log").open("w") as log:
         command = ["kritarunner", "-s", module, "-f", "main", str(out)]

@@ -1,0 +1,63 @@
+"""Runs inside kritarunner, for `krita_canvas_cases`: picture files, PNGs and scaling."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from likeness.canvas import KritaHost
+from likeness.host import CanvasProblem
+from likeness.protocol.errors import BadPicture
+from likeness.protocol.geometry import Extent
+from likeness.protocol.planes import Layout, Plane
+
+
+def problem(call: Callable[..., Any], *values: Any, **named: Any) -> str:
+    try:
+        return f"no problem: {call(*values, **named)!r}"
+    except CanvasProblem as error:
+        return "CanvasProblem: " + str(error)
+
+
+def picture_files(host: KritaHost, folder: str) -> dict[str, Any]:
+    turned = host.open_picture(os.path.join(folder, "turned.jpg"))
+    large = host.open_picture(os.path.join(folder, "large.png"))
+    linear = host.open_picture(os.path.join(folder, "linear.png"))
+    saved = {}
+    for layout, pixel in ((Layout.RGB8, (10, 20, 30)), (Layout.RGBA8, (10, 20, 30, 128)), (Layout.BGRA8, (30, 20, 10, 128))):
+        plane = Plane(layout, Extent(7, 5), bytes(pixel) * 35)
+        host.save_picture(plane, os.path.join(folder, f"saved {layout.value}.png"))
+        saved[layout.value] = bytes(host.from_png(host.png(plane)).data[:4]).hex()
+    return {
+        "turned": [turned.extent.width, turned.extent.height, list(turned.data[:4])],
+        "large": [large.extent.width, large.extent.height],
+        "linear": list(linear.data[:4]),
+        "saved": saved,
+        "no picture": problem(host.open_picture, os.path.join(folder, "words.png")),
+        "no file": problem(host.open_picture, os.path.join(folder, "nothing.png")),
+        "no folder": problem(host.save_picture, Plane(Layout.RGB8, Extent(1, 1), b"abc"), os.path.join(folder, "none", "a.png")),
+        "damaged": _bad(host, b"\x89PNG\r\n\x1a\nnothing"),
+        "scaled": scaled(host),
+    }
+
+
+def _bad(host: KritaHost, data: bytes) -> str:
+    try:
+        return repr(host.from_png(data))
+    except BadPicture as error:
+        return f"BadPicture: {error}"
+
+
+def scaled(host: KritaHost) -> dict[str, Any]:
+    half = Plane(Layout.BGRA8, Extent(4, 4), bytes((200, 100, 50, 255)) * 8 + bytes((10, 20, 30, 0)) * 8)
+    mask = Plane(Layout.A8, Extent(6, 2), bytes((0, 0, 0, 255, 255, 255)) * 2)
+    over, small = host.scaled(half, Extent(2, 2), background=128), host.scaled(mask, Extent(3, 1))
+    same = host.scaled(half, Extent(4, 4))
+    rgb = host.scaled(Plane(Layout.RGB8, Extent(1, 1), bytes((1, 2, 3))), Extent(1, 1))
+    return {
+        "over": [over.layout.value, over.extent.width, bytes(over.data).hex()],
+        "mask": [small.layout.value, list(small.data)],
+        "same": bytes(same.data) == half.data,
+        "rgb": bytes(rgb.data).hex(),
+    }
