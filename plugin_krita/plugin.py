@@ -113,7 +113,7 @@ class LikenessExtension(krita.Extension):
             generate.setShortcut(QtGui.QKeySequence("Shift+Return"))
         generate.triggered.connect(lambda *_: self._core.generate())
         show = window.createAction("likeness_show", "Likeness: Show Docker", "tools/scripts")
-        show.triggered.connect(lambda *_: _show(window))
+        show.triggered.connect(lambda *_: _show())  # Krita's wrapper of the window does not live that long
 
 
 def register() -> None:
@@ -148,8 +148,8 @@ def _icon(name: str) -> Any:  # noqa: ANN401 - a QIcon or None
     return None if icon is None or icon.isNull() else icon
 
 
-def _show(window: Any) -> None:  # noqa: ANN401 - a krita.Window
-    for docker in window.dockers() if hasattr(window, "dockers") else krita.Krita.instance().dockers():
+def _show() -> None:
+    for docker in krita.Krita.instance().dockers():  # of the active window
         if docker.objectName() == DOCKER_ID:
             docker.setVisible(True)
             docker.raise_()
