@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from .protocol.errors import LikenessError
@@ -38,6 +39,10 @@ def sentence_of(error: BaseException) -> str:
         return "The computer's memory is full. Select a smaller area, or close other documents."
     _LOG.error("A mistake of the plug-in", exc_info=error)
     return f"Likeness made a mistake ({type(error).__name__}) and left the document as it was. Please report it; the terminal says where."
+
+
+def _forget(handed: Callable[[], None]) -> None:
+    """Let go of what was handed over."""
 
 
 class Background:
@@ -84,6 +89,9 @@ class Background:
                 return
             self._waiting -= 1
             handed()
+            # Giving sixteen megabytes back to the system takes milliseconds: the last reference is dropped in the worker thread.
+            self._todo.put(partial(_forget, handed))
+            del handed
 
     def close(self, timeout_s: float = 1.0) -> None:
         """Finish what is begun, for so long at most; nothing is handed over any more."""

@@ -72,6 +72,7 @@ class Stage:
             assert time.monotonic() < end, f"still waiting: {self.presenter.notice!r} {self.presenter.backend} {self.presenter.progress}"
             self.presenter.tick()
             self.turn()
+            time.sleep(0.001)  # the sockets' own threads need the processor too
 
     def ready(self) -> None:
         self.until(lambda: self.presenter.can_generate)

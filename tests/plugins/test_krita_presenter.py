@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from krita_host import Document, FakeHost, array_of
-from krita_stage import FakeLauncher, Stage, painting
+from krita_host import Document, array_of
+from krita_stage import Stage, painting
 from painting_worker import colour, similarity
 
 from plugin_krita.form import Mode
@@ -365,71 +365,3 @@ def test_each_document_has_its_own_results(stage: Stage):
     assert stage.presenter.results == ()
     stage.host.active = "one"
     stage.until(lambda: stage.presenter.results)
-
-
-def test_without_a_backend_the_line_offers_to_start_one_and_says_how_it_goes(tmp_path: Path):
-    stage = Stage(tmp_path / "krita", tmp_path / "state")
-    stage.until(lambda: stage.presenter.backend.light is Light.OFF)
-    assert stage.presenter.backend.can_start
-    assert not stage.presenter.can_generate
-    stage.presenter.start_backend()
-    stage.until(lambda: stage.launcher.started == 1)
-    assert stage.presenter.backend.light is Light.WAIT
-    pair = painting(tmp_path / "state")
-    stage.serve(pair)
-    stage.until(lambda: stage.presenter.backend.light is Light.READY)
-    stage.presenter.close()
-    pair.close()
-
-
-def test_where_none_can_be_started_the_line_says_why_and_offers_nothing(tmp_path: Path):
-    stage = Stage(tmp_path / "krita", tmp_path / "state", launcher=FakeLauncher("No backend is installed."))
-    stage.until(lambda: stage.presenter.backend.light is Light.OFF)
-    assert stage.presenter.backend.sentence == "No backend is installed."
-    assert not stage.presenter.backend.can_start
-    stage.presenter.close()
-
-
-def test_without_a_document_the_button_is_grey_and_says_so(stage: Stage):
-    stage.ready()
-    stage.host.close("one")
-    stage.until(lambda: not stage.presenter.can_generate)
-    assert stage.presenter.why_not == "Open a document first."
-    stage.presenter.generate()
-    assert stage.presenter.notice == "Open a document first."
-
-
-def test_what_is_set_is_found_again_in_the_next_session(stage: Stage):
-    stage.ready()
-    stage.presenter.change(prompt="a hat", count=7, mode=Mode.REFINE)
-    stage.presenter.close()
-    stage.again()
-    form = stage.presenter.form
-    assert (form.prompt, form.count, form.mode, stage.presenter.button) == ("a hat", 7, Mode.REFINE, "Refine")
-
-
-def test_listeners_hear_the_names_of_what_changed_once_a_tick_and_nothing_when_nothing_did(stage: Stage):
-    stage.ready()
-    stage.settle()
-    stage.heard.clear()
-    stage.presenter.tick()
-    assert stage.heard == []
-    stage.presenter.change(mode=Mode.NEW)
-    stage.presenter.change(prompt="x")
-    stage.presenter.tick()
-    assert stage.heard == [frozenset({"form", "button"})]
-
-
-def test_a_hosts_mistake_is_a_sentence_and_never_an_exception(stage: Stage):
-    stage.ready()
-
-    def broken(*_: object) -> None:
-        raise ZeroDivisionError
-
-    for name in ("document", "layers", "capture", "show_preview", "apply", "read_note", "write_note", "hide_preview"):
-        setattr(stage.host, name, broken)
-    for act in ("generate", "draft_from_layer", "draft_from_selection", "ask_pose", "cancel", "draft_save", "tick"):
-        getattr(stage.presenter, act)()
-    stage.settle()
-    assert "ZeroDivisionError" in stage.presenter.notice
-    assert isinstance(stage.host, FakeHost)

@@ -1,0 +1,197 @@
+"""Krita's thread never waits: every call returns within five milliseconds, with the backend dead, silent, or not there at all."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from krita_host import Document, FakeHost, plane_of
+from krita_people import PeopleBackend, photo
+from krita_stage import Stage
+from plugin_krita.protocol.geometry import Bounds, Extent
+from plugin_krita.protocol.planes import Plane
+
+from plugin_krita.background import Background
+from plugin_krita.form import Mode
+from plugin_krita.host import Capture
+from protocol.geometry import Extent as TheirExtent
+from protocol.messages import Fetched, JobUpdate, Preview
+from protocol.messages import Stage as JobStage
+from protocol.planes import Layout as TheirLayout
+from protocol.planes import Plane as TheirPlane
+from protocol.results import MadePicture, Pictures
+
+LIMIT_S = 0.005
+SIDE = 2048
+
+
+class QuickHost(FakeHost):
+    """A canvas of 2048 x 2048 that answers at once, so that what is measured is ours; what it takes is taken off where it is slow."""
+
+    def __init__(self) -> None:
+        super().__init__(Document("big", SIDE, SIDE))
+        self.whole = plane_of(np.full((SIDE, SIDE, 4), 200, np.uint8))
+        self.mask = plane_of(np.full((SIDE, SIDE), 255, np.uint8))
+
+    def capture(self, bounds: Bounds) -> Capture:
+        return Capture("big", bounds, self.whole, self.mask if self.documents["big"].selection is not None else None)
+
+    def show_preview(self, document: str, bounds: Bounds, picture: Plane) -> None:
+        self.documents[document].preview = (bounds, self.mask)  # a canvas copies the pixels and lets go of them
+
+    def apply(self, document: str, bounds: Bounds, picture: Plane, name: str, mask: Plane | None = None) -> None:
+        self.documents[document].undo.append(name)
+
+    def scaled(self, plane: Plane, extent: Extent, background: int | None = None) -> Plane:
+        same = plane.extent == extent and plane.layout.channels == 4
+        return plane if same else plane_of(np.zeros((extent.height, extent.width, 4), np.uint8))
+
+
+class Watch:
+    """Measures the processor time of the calling thread: what Krita's thread spends with us, whatever else runs on this computer."""
+
+    def __init__(self) -> None:
+        self.slowest, self.what = 0.0, ""
+
+    def __call__(self, what: str, act: Callable[[], object]) -> None:
+        start = time.thread_time()
+        act()
+        took = time.thread_time() - start
+        if took > self.slowest:
+            self.slowest, self.what = took, what
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path / "krita", tmp_path / "state", host=QuickHost())
+    gc.collect()
+    gc.freeze()  # a test run has a hundred times the objects of a Krita, and looking through them all takes milliseconds
+    yield made
+    gc.unfreeze()
+    made.presenter.close()
+
+
+@pytest.fixture
+def backend(stage: Stage, tmp_path: Path) -> Iterator[PeopleBackend]:
+    made = PeopleBackend(tmp_path / "state")
+    stage.turn = made.serve
+    yield made
+    made.stop()
+
+
+def everything(stage: Stage) -> list[tuple[str, Callable[[], object]]]:
+    one = stage.presenter
+    return [
+        ("change", lambda: one.change(prompt="x" * 4000, count=3)),
+        ("generate", one.generate),
+        ("cancel", one.cancel),
+        ("show", lambda: one.show("nothing")),
+        ("hide", lambda: one.show(None)),
+        ("apply", lambda: one.apply("nothing")),
+        ("discard", lambda: one.discard("nothing")),
+        ("reuse", lambda: one.reuse("nothing")),
+        ("files", lambda: one.draft_from_files(["a.png"] * 3)),
+        ("save", one.draft_save),
+        ("clear", one.draft_clear),
+        ("add", lambda: one.add_person("Anna")),
+        ("remove", lambda: one.remove_person(0)),
+        ("rename", lambda: one.rename_character("a", "b")),
+        ("delete", lambda: one.delete_character("a")),
+        ("export", lambda: one.export_character("a", "a.likeness")),
+        ("import", lambda: one.import_character("gone.likeness")),
+        ("start", one.start_backend),
+        ("tick", one.tick),
+    ]
+
+
+def press_everything(stage: Stage, watch: Watch, times: int = 20) -> None:
+    for _ in range(times):
+        for what, act in everything(stage):
+            watch(what, act)
+        for _ in range(3):
+            watch("tick", stage.presenter.tick)
+            stage.turn()
+
+
+def test_without_a_backend(stage: Stage):
+    press_everything(stage, watch := Watch())
+    assert watch.slowest < LIMIT_S, watch.what
+
+
+def test_with_a_backend_that_says_nothing_any_more(stage: Stage, backend: PeopleBackend):
+    stage.ready()
+    backend.mute = True
+    press_everything(stage, watch := Watch())
+    assert watch.slowest < LIMIT_S, watch.what
+
+
+def test_with_a_backend_that_dies(stage: Stage, backend: PeopleBackend):
+    stage.ready()
+    stage.presenter.generate()
+    backend.socket.close()
+    stage.turn = lambda: None
+    press_everything(stage, watch := Watch())
+    assert watch.slowest < LIMIT_S, watch.what
+
+
+@pytest.mark.parametrize("mode", [Mode.FILL, Mode.EXPAND])
+def test_with_pictures_of_four_megapixels_from_the_button_to_the_layer(stage: Stage, backend: PeopleBackend, mode: Mode):
+    stage.ready()
+    stage.document.select(0, 0, SIDE, SIDE)
+    watch = Watch()
+    stage.presenter.change(mode=mode, count=2)
+
+    def until(done: Callable[[], object]) -> None:
+        end = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < end, stage.presenter.notice
+            watch("tick", stage.presenter.tick)
+            stage.turn()
+            time.sleep(0.001)
+
+    watch("generate", stage.presenter.generate)
+    until(lambda: backend.pictures)
+    submitted = next(one for one in backend.heard if getattr(one, "job", None) is backend.pictures[0])
+    extent = TheirExtent(SIDE, SIDE)
+    backend.say(JobUpdate(submitted.job_id, JobStage.RUNNING, step=1, steps=4, note=submitted.note))
+    backend.say(Preview(submitted.job_id, 1, photo(1, 128, TheirLayout.RGB8)))
+    until(lambda: stage.document.preview is not None)
+    made = tuple(MadePicture(TheirPlane(TheirLayout.RGB8, extent, bytes(SIDE * SIDE * 3)), seed) for seed in (1, 2))
+    backend.outcomes[submitted.job_id] = Pictures(made, "m")
+    backend.say(JobUpdate(submitted.job_id, JobStage.DONE, note=submitted.note))
+    until(lambda: len(stage.presenter.results) == 2)
+    key = stage.presenter.results[0].key
+    watch("show", lambda: stage.presenter.show(key))
+    watch("apply", lambda: stage.presenter.apply(key, transparency_mask=False))
+    until(lambda: stage.document.undo and backend.acknowledged)
+    assert watch.slowest < LIMIT_S, watch.what
+
+
+def test_words_of_a_newer_backend_are_harmless(stage: Stage, backend: PeopleBackend):
+    stage.ready()
+    for note in ("", "[]", '{"d":{"x":[1]},"b":"?"}', '{"k":"NewKindOfJob"}', '{"new":true}'):
+        for number, stage_ in enumerate(JobStage):
+            backend.say(JobUpdate(f"{abs(hash(note)) % 10**9:031x}{number}", stage_, note=note))
+    backend.say(Preview("a" * 32, 1, photo(1, 8, TheirLayout.RGB8)))
+    backend.say(Fetched(999_999, "a" * 32, Pictures((MadePicture(photo(1, 8, TheirLayout.RGB8), 1),), "m")))
+    stage.settle()
+    assert stage.presenter.notice == ""
+    assert stage.presenter.results == ()
+
+
+def test_the_unsafe_twin_that_works_in_kritas_thread_is_noticed(stage: Stage, backend: PeopleBackend, monkeypatch: pytest.MonkeyPatch):
+    stage.ready()
+    stage.document.select(0, 0, SIDE, SIDE)
+    stage.presenter.change(mode=Mode.FILL)
+
+    def do_it_here(self: Background, work: Callable[[], object], then: object = None, failed: object = None) -> None:
+        work()
+
+    monkeypatch.setattr(Background, "do", do_it_here)
+    watch = Watch()
+    watch("generate", stage.presenter.generate)
+    assert watch.slowest > LIMIT_S
