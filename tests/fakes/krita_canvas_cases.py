@@ -249,12 +249,17 @@ def masks() -> dict[str, Any]:
     cards = {card.name: host.layer_pixels(card.key, bounds)[1].data for card in host.layers()}
     document.refreshProjection()
     path = os.path.join(OUT[0], "masks.kra")
+    saved = document.saveAs(path) and os.path.getsize(path) > 0
+    again = Krita.instance().openDocument(path)
+    reopened = KritaHost(lambda: again)
     return {
         "can": hasattr(document, "createTransparencyMask"),
         "opaque": list(cards["opaque"][3::4]),
         "half": list(cards["half"][3::4]),
         "colours": bytes(cards["opaque"][4:7]) == bytes(picture(4, 2).data[4:7]),
-        "saved": document.saveAs(path) and os.path.getsize(path) > 0,
+        "saved": saved,
+        "children": {node.name(): [child.type() for child in node.childNodes()] for node in again.topLevelNodes()},
+        "reopened": {card.name: list(reopened.layer_pixels(card.key, bounds)[1].data[3::4]) for card in reopened.layers()},
         "wrong size": problem(host.apply, key, Bounds(8, 8, 4, 3), picture(4, 2), "no"),
     }
 
