@@ -20,7 +20,7 @@ from .form import Form, Mode, PersonRow
 from .gallery import Gallery
 from .host import CanvasProblem
 from .protocol.errors import LikenessError
-from .protocol.events import Event, Refused
+from .protocol.events import Event, Link, Refused
 from .protocol.geometry import Bounds, Extent, Point
 from .protocol.messages import Fetch, Fetched, JobUpdate, Preview, Stage, Submit
 from .protocol.planes import Plane
@@ -270,6 +270,9 @@ class Studio:
         waiting, update = len(open_jobs) - 1, current.update
         if current.stage is Stage.DONE:
             return Progress(1.0, "taking the pictures", waiting)
+        if self._desk.client.link is not Link.CONNECTED:
+            reached = update.step / update.steps if update and update.steps and update.step is not None else 0.0
+            return Progress(min(1.0, reached), "waiting for the backend", waiting)
         if update is None or update.stage is Stage.QUEUED:
             before = update.position if update and update.position else 0
             words = "sent" if update is None else f"waiting, {before} before it" if before else "waiting"

@@ -261,6 +261,8 @@ def test_a_job_is_found_again_after_the_backend_died(stage: Stage):
     stage.pair.stop()
     stage.until(lambda: stage.presenter.backend.light is Light.TROUBLE)
     assert "Jobs are kept" in stage.presenter.backend.sentence
+    assert stage.presenter.progress is not None
+    assert stage.presenter.progress.words == "waiting for the backend"
     assert stage.presenter.backend.can_start
     assert not stage.presenter.can_generate
     stage.pair.restart()
