@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from protocol.errors import InvalidRequest
+from protocol.errors import InvalidRequest, LikenessError
 from protocol.jobs import Photos, PictureJob
 
 from .pictures import Results, picture_plane
@@ -77,7 +77,8 @@ def from_folder(folder: str | Path, prompt: str, **options: Unpack[Options]) -> 
 def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
     """Make every order that has no result in `out` yet, one after another; the first file of each.
 
-    A result is there when all its pictures are: they are saved under other names and then renamed.
+    A result is there when all its pictures are: they are saved under other names and then renamed. An order that fails ends the batch with
+    its error, which begins with the order's name.
     """
     from tqdm import tqdm
 
@@ -86,7 +87,14 @@ def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: 
     orders = list(orders)
     _check_names(orders, [order.name for order in orders])
     missing = [order for order in orders if not (folder / f"{order.name}.png").exists()]
-    return [_save(studio.run(order.make(), batch=True), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+    return [_save(_made(studio, order), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
+
+
+def _made(studio: Studio, order: Order) -> Results:
+    try:
+        return studio.run(order.make(), batch=True)
+    except LikenessError as error:  # of a hundred photos, which one
+        raise type(error)(f"{order.name}: {error}") from error
 
 
 def _check_names(orders: Sequence[Order], called: Sequence[str]) -> None:

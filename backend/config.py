@@ -53,6 +53,12 @@ def defaults(environ: Mapping[str, str]) -> Settings:
     return Settings(models=_data_home(environ) / "models", logs=_state_home(environ) / "logs")
 
 
+def environment(settings: Settings, environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` for a process that is started and is to have these settings, wherever they came from."""
+    given = {field.name: getattr(settings, field.name) for field in fields(Settings) if field.name != "alone"}
+    return {**environ, **{f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}}
+
+
 def config_home(environ: Mapping[str, str]) -> Path:
     """Where `config.toml` is looked for."""
     return _home(environ, "XDG_CONFIG_HOME", "APPDATA", ".config", "Library/Application Support")

@@ -20,7 +20,7 @@ from protocol.jobs import AnalyseFaces, Embed, Embedding, PictureJob
 from protocol.results import Embedded, Faces
 
 from . import images
-from .config import Settings
+from .config import Settings, environment
 from .faces import Identity, embedding_of, identity_of
 from .progress import Watch
 from .scripting import Progress, Results, Studio
@@ -101,13 +101,7 @@ def remote_bench(settings: Settings, model_id: str | None = None) -> Generator[R
 
 def studio_for(settings: Settings) -> Studio:
     """A connection to the backend of this user; one with these settings is started when none runs."""
-    return Studio(options=["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device], environ=environment(settings))
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a backend that is started has these settings, wherever they came from."""
-    given = {"MODELS": settings.models, "LOGS": settings.logs, "MODEL": settings.model, "DEVICE": settings.device, "DTYPE": settings.dtype}
-    return {**os.environ, **{f"LIKENESS_{name}": str(value) for name, value in given.items()}}
+    return Studio(options=["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device], environ=environment(settings, os.environ))
 
 
 def _check_device(studio: Studio, device: str) -> None:

@@ -53,6 +53,7 @@ from .session import ANSWER_S, TURN_S, Session
 if TYPE_CHECKING:
     from PIL import Image
 
+
 @dataclass(frozen=True)
 class Progress:
     """A job's step. `steps` is None while it waits; `position` is then the number of jobs before it."""
@@ -72,7 +73,6 @@ class Preview:
 
 
 News: TypeAlias = Progress | Preview | Results
-
 
 
 class Options(TypedDict, total=False):
@@ -156,16 +156,16 @@ class Studio(Session):
                 self._client.poll()
             self._leave(job_id)
 
-    async def arun(self, job: PictureJob) -> Results:
-        """`run` for asyncio."""
-        async for news in self.astream(job):
+    async def arun(self, job: PictureJob, *, batch: bool = False) -> Results:
+        """`run` for asyncio. Of many at once, as many wait at the backend as it takes of one program, and the others here."""
+        async for news in self.astream(job, batch=batch):
             if isinstance(news, Results):
                 return news
         raise Lost
 
-    async def astream(self, job: PictureJob) -> AsyncIterator[News]:
+    async def astream(self, job: PictureJob, *, batch: bool = False) -> AsyncIterator[News]:
         """`stream` for asyncio: nothing waits in the event loop's thread."""
-        job_id = self._submit(job, Priority.INTERACTIVE)
+        job_id = self._submit(job, Priority.BATCH if batch else Priority.INTERACTIVE)
         over = False
         try:
             while not over:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from protocol.discovery import state_folder
-from protocol.errors import BackendUnavailable, Lost, NotOurKey, VersionMismatch, error_from_wire
-from protocol.events import Event, Link, Refused, WorkerChanged
+from protocol.errors import BackendUnavailable, Busy, Lost, NotOurKey, VersionMismatch, error_from_wire
+from protocol.events import Event, Link, Refused
 from protocol.jobs import Job
-from protocol.messages import CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport
+from protocol.limits import QUEUED_PER_CLIENT
+from protocol.messages import CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Priority, StatusReport, Submit
 from protocol.messages import Preview as PreviewMessage
 from protocol.results import Outcome, WorkerStage
 
@@ -23,6 +24,7 @@ AWAY_S = 60.0
 ANSWER_S = 60.0
 """For questions that need no computing; the backend may be starting again."""
 TURN_S = 0.02
+_BUSY_S = 2.0
 _LEAVE_S = 2.0
 _RESTART_S = 1.0
 _KEY_S = 10.0
@@ -46,6 +48,8 @@ class Session:
         self._client = connect(self._folder, start=start, program="script", options=options, environ=environ)
         self._events: list[Event] = []
         self._open: set[str] = set()
+        self._waiting: dict[str, Submit] = {}
+        self._busy_until = 0.0
         self._awaited: set[int] = set()
         self._away_since: float | None = None
 
@@ -66,7 +70,18 @@ class Session:
     def _turn(self) -> None:
         """Hear the backend; what nobody waits for is not kept."""
         self._events += [event for event in self._client.poll() if self._concerns(event)]
+        unavailable = self._client.link is Link.CONNECTED and self._client.worker is WorkerStage.UNAVAILABLE
+        if self._open and unavailable:  # also if it was so before this job
+            raise BackendUnavailable(self._client.worker_sentence)
+        self._send_waiting()
         self._check_link()
+
+    def _send_waiting(self) -> None:
+        """Send the next job that was too many before, when others of ours are over."""
+        sent = len(self._open) - len(self._waiting)
+        if self._waiting and sent < QUEUED_PER_CLIENT and time.monotonic() >= self._busy_until:
+            asked = self._waiting.pop(next(iter(self._waiting)))
+            self._client.submit(asked.job, job_id=asked.job_id, priority=asked.priority)
 
     def _concerns(self, event: Event) -> bool:
         match event:
@@ -76,14 +91,13 @@ class Session:
                 return event.request.request in self._awaited or getattr(event.request, "job_id", None) in self._open
             case Done() | Models() | Characters() | CharacterPhotos() | StatusReport():
                 return event.request in self._awaited
-            case WorkerChanged(stage=WorkerStage.UNAVAILABLE) if self._open:
-                raise BackendUnavailable(event.sentence)
             case _:
                 return False
 
     def _leave(self, job_id: str) -> None:
         """Nobody waits for this job any more."""
         self._open.discard(job_id)
+        self._waiting.pop(job_id, None)
         self._events = [event for event in self._events if not _is_about(event, job_id)]
 
     def _take(self, job_id: str) -> list[Event]:
@@ -96,6 +110,9 @@ class Session:
     def _settled(self, job_id: str, event: Event) -> Outcome | None:
         """What an event means for its job: an outcome, nothing yet, or an error that is raised."""
         match event:
+            case Refused(request=Submit() as asked, error=Busy()):
+                self._waiting[job_id] = asked
+                self._busy_until = time.monotonic() + (event.retry_after_s or _BUSY_S)
             case Refused():
                 raise event.error
             case JobUpdate(fault=fault) if event.stage.final and fault is not None:

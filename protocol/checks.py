@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .errors import InvalidRequest
+from .errors import InvalidRequest, TooLarge
 from .geometry import Extent
 from .jobs import BlendCharacters, Canvas, Guide, GuideKind, Job, PictureJob, Window
+from .limits import MESSAGE_BYTES, PIXELS
 from .planes import Layout, Plane
 
 
@@ -24,6 +25,7 @@ def _check_picture_job(job: PictureJob) -> None:
     if job.canvas is not None:
         _check_canvas(job.canvas, job.extent)
     extent = job.extent or (job.canvas.picture.extent if job.canvas else None)
+    _check_results(extent, job.count)
     for number, subject in enumerate(job.subjects, 1):
         _check_window(f"subject {number}'s adapter", subject.adapter_window)
         _check_window(f"subject {number}'s IdentityNet", subject.identity_net_window)
@@ -35,6 +37,19 @@ def _check_picture_job(job: PictureJob) -> None:
             raise InvalidRequest(f"Image prompt {number} is a mask. Choose a picture with colours.")
     for number, guide in enumerate(job.guides, 1):
         _check_guide(number, guide)
+
+
+def _check_results(extent: Extent | None, count: int) -> None:
+    """What cannot be sent back need not be drawn: results are RGB8, all of a job in one message."""
+    if extent is None:
+        return
+    size = f"{extent.width} x {extent.height}"
+    if extent.area > PIXELS:
+        raise TooLarge(f"A picture of {size} has {extent.area} pixels; {PIXELS} are allowed. {TooLarge.cure}")
+    one = extent.area * Layout.RGB8.channels
+    if count * one > MESSAGE_BYTES:
+        most = MESSAGE_BYTES // one
+        raise TooLarge(f"{count} pictures of {size} pixels are too large to be sent back together. Ask for {most} at a time.")
 
 
 def _check_canvas(canvas: Canvas, extent: Extent | None) -> None:

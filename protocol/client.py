@@ -91,6 +91,7 @@ class Client:
         self.link = Link.CONNECTING
         self.sentence = ""
         self.worker: WorkerStage | None = None
+        self.worker_sentence = ""
         self.release = ""
         self._folder, self._client_id, self._program, self._clock = folder, client_id, program, clock
         self._own_context = context is None
@@ -103,7 +104,6 @@ class Client:
         self._jobs: dict[str, JobUpdate | None] = {}
         self._events: list[Event] = []
         self._next_try = self._last_poll = self._last_heard = self._last_sent = clock()
-        self._worker_sentence = ""
 
     # What a host asks ----------------------------------------------------------------------------------------------------------------
     def submit(
@@ -357,6 +357,6 @@ class Client:
                 self._ask(Inquire(self._next(), job_id))
 
     def _tell_worker(self, stage: WorkerStage, sentence: str) -> None:
-        if (stage, sentence) != (self.worker, self._worker_sentence):
-            self.worker, self._worker_sentence = stage, sentence
+        if (stage, sentence) != (self.worker, self.worker_sentence):
+            self.worker, self.worker_sentence = stage, sentence
             self._events.append(WorkerChanged(stage, sentence))

@@ -120,7 +120,8 @@ def _unexpected(error: Exception, command: str, words: Sequence[str], logs: Path
     report = [machine, f"arguments: {_without_values(words)}", "", traceback.format_exc()]
     file = logs / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        for folder in (logs.parent, logs):  # the first may be the backend's folder, which it refuses when others can enter it
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.write_text("\n".join(report), encoding="utf-8")
         where = f"The report is in {file}; please send it along when you ask for help."
     except OSError as problem:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..config import Settings
+from ..config import Settings, environment
 
 if TYPE_CHECKING:
     from ..service import Setup
@@ -31,6 +31,7 @@ def run(options: Namespace, settings: Settings) -> int:
     """Serve until it is told to end; 0 also when a backend runs already."""
     from protocol.discovery import state_folder
 
+    _check_devices(options.on or [])
     state = (options.state or state_folder(os.environ)).expanduser().absolute()
     if options.detach:
         return _detach(state, settings, options)
@@ -40,7 +41,8 @@ def run(options: Namespace, settings: Settings) -> int:
 def _detach(state: Path, settings: Settings, options: Namespace) -> int:
     from ..launch import connect
 
-    client = connect(state, start=True, program="likeness serve", options=_again(settings, options))
+    handed_on = environment(settings, os.environ)
+    client = connect(state, start=True, program="likeness serve", options=_again(settings, options), environ=handed_on)
     client.close()
     print(f"The backend runs. Its folder is {state}.")
     return 0
@@ -60,6 +62,15 @@ def _serve(state: Path, settings: Settings, options: Namespace) -> int:
     except AlreadyRunning:
         print(f"A backend runs already in {state}. `likeness status` tells of it.")
     return 0
+
+
+def _check_devices(names: Sequence[str]) -> None:
+    """A device is known by its name: with two of one name, a job would be given to the one and waited for at the other."""
+    from protocol.errors import InvalidRequest
+
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidRequest(f"The device {twice} is named twice. One process works on each device; name every device once.")
 
 
 def _setup(state: Path, settings: Settings, options: Namespace) -> Setup:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -62,7 +63,8 @@ class Studio:
         """The device's memory and what is loaded."""
         loaded = self._desks.names()
         if not self._device.startswith("cuda"):
-            return Beat(loaded=loaded)
+            memory = psutil.virtual_memory()
+            return Beat(memory.total, memory.available, loaded)
         free, total = torch.cuda.mem_get_info(self._device)
         return Beat(total, free, loaded)
 

@@ -10,6 +10,7 @@ from fake_faces import blank
 from PIL import Image
 
 from backend.cli.main import main
+from protocol.discovery import make_private_folder
 
 
 @pytest.fixture
@@ -132,3 +133,17 @@ def test_an_unexpected_error_leaves_a_report_and_no_traceback(monkeypatch, capsy
     (report,) = (tmp_path / "logs").glob("*.log")
     assert str(report) in err
     assert "Traceback" in report.read_text()
+
+
+def test_a_report_does_not_make_a_folder_that_the_backend_then_refuses(monkeypatch, tmp_path, photo, out):
+    """On Linux both lie in one folder, and a command may be the first to make it."""
+
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("backend.workbench.open_workbench", broken)
+    monkeypatch.setenv("LIKENESS_LOGS", str(tmp_path / "likeness" / "logs"))
+    assert main(["portrait", "--face", str(photo), "-o", str(out)]) == 1
+    assert list((tmp_path / "likeness" / "logs").glob("*.log"))
+    make_private_folder(tmp_path / "likeness")
+    make_private_folder(tmp_path / "likeness" / "logs")

@@ -27,6 +27,7 @@ GOOD = {
         image_prompts=(ImagePrompt(RGB, lends=Lends.STYLE, region=MASK),),
         guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS), Guide(GuideKind.DEPTH, RGB)),
     ),
+    "as many large ones as can be sent back": PictureJob(extent=Extent(4096, 4096), count=10),
     "a blend": BlendCharacters("x", (Share("a", 0.0), Share("b"))),
 }
 BAD = {
@@ -42,6 +43,8 @@ BAD = {
     "face has five": PictureJob(guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS[:4]),)),
     "guide of their own": PictureJob(guides=(Guide(GuideKind.DEPTH, RGB, POINTS),)),
     "one of the two": PictureJob(guides=(Guide(GuideKind.KEYPOINTS),)),
+    "Ask for 10 at a time": PictureJob(extent=Extent(4096, 4096), count=11),
+    "67108864 are allowed": PictureJob(extent=Extent(16384, 8192)),
     "weight above 0": BlendCharacters("x", (Share("a", 0.0),)),
 }
 

@@ -11,7 +11,7 @@ from PIL import Image
 from backend import batch
 from backend.batch import Order, from_csv, from_folder, run_batch
 from backend.pictures import Result, Results
-from protocol.errors import BadPicture, InvalidRequest
+from protocol.errors import BadPicture, InvalidRequest, NoFace
 from protocol.jobs import PictureJob
 
 
@@ -58,6 +58,16 @@ def test_a_photo_that_cannot_be_read_ends_the_batch_there_with_its_name(tmp_path
     with pytest.raises(BadPicture, match=r"b\.png"):
         run_batch(FakeStudio(), from_folder(photos, "x"), tmp_path / "out", bar=False)
     assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_an_order_that_fails_ends_the_batch_with_its_own_error_and_the_orders_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def faceless(job: PictureJob, *, batch: bool) -> Results:
+        raise NoFace("Photo 1 shows no face.")
+
+    studio = FakeStudio()
+    monkeypatch.setattr(studio, "run", faceless)
+    with pytest.raises(NoFace, match=r"^anna: Photo 1 shows no face\.$"):
+        run_batch(studio, from_folder(folder(tmp_path / "in", "anna.png"), "x"), tmp_path / "out", bar=False)
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("A.png", "a.jpg")])

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from running_backend import start_process
+from running_backend import QUICK, setup, start_process
 from scripted_worker import pixels
 
 from backend.batch import from_csv, run_batch
 from backend.launch import connect
 from backend.scripting import Part, Preview, Progress, Results, Studio, portrait_job
-from protocol.errors import InvalidRequest, NoFace, NotRunning
+from backend.service import Service
+from protocol.errors import BackendUnavailable, InvalidRequest, NoFace, NotRunning
 from protocol.geometry import Extent
 from protocol.jobs import Character
 from protocol.results import WorkerStage
@@ -85,6 +88,29 @@ def test_asyncio_gives_the_same(studio: Studio) -> None:
     results, news = asyncio.run(both())
     assert np.array_equal(np.asarray(results[0].image), seen(3))
     assert isinstance(news[-1], Results)
+
+
+def test_more_jobs_at_once_than_may_wait_at_the_backend_are_all_done(studio: Studio) -> None:
+    async def many() -> list[Results]:
+        return await asyncio.gather(*(studio.arun(portrait_job(None, "steps=1", seed=seed, size=(8, 8))) for seed in range(120)))
+
+    assert [results[0].seed for results in asyncio.run(many())] == list(range(120))
+
+
+def test_a_worker_that_could_not_start_is_said_at_once_to_a_script_that_comes_later(tmp_path: Path) -> None:
+    state, leave = tmp_path / "state", threading.Event()
+    with Service(setup(state, patience=replace(QUICK, backoff_s=(0.05, 0.05, 600.0)), extra=("--broken",))) as service:
+        thread = threading.Thread(target=service.run, args=(leave.is_set,))
+        thread.start()
+        with Studio(state, start=False) as early:
+            while early.status().devices[0].stage is not WorkerStage.UNAVAILABLE:
+                time.sleep(0.05)
+        begin = time.monotonic()
+        with Studio(state, start=False) as late, pytest.raises(BackendUnavailable, match="CUDA is not there"):
+            late.picture("x")
+        assert time.monotonic() - begin < 20
+        leave.set()
+        thread.join()
 
 
 def test_an_error_of_the_job_is_raised_as_what_it_is(studio: Studio) -> None:

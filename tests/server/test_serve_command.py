@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_backend import FakeBackend, pump
 
-from backend.cli import status
+from backend.cli import serve, status
 from backend.cli.status import describe
+from backend.config import load_settings
 from backend.launch import nobody_serves
 from protocol.client import Client
 from protocol.errors import ServiceError
@@ -55,6 +58,23 @@ def test_it_starts_once_tells_of_itself_and_ends(likeness: Command) -> None:
     assert "has ended" in stopped.stdout
     assert nobody_serves(likeness.state)
     assert not (likeness.state / "connection.json").exists()
+
+
+def test_a_device_that_is_named_twice_is_refused(likeness: Command) -> None:
+    refused = likeness("serve", "--pipeline", "nothing", "--device", "cpu", "--device", "cpu")
+    assert refused.returncode == 2
+    assert "The device cpu is named twice" in refused.stderr
+
+
+def test_what_a_settings_file_says_reaches_the_backend_that_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "own.toml"
+    lines = f'models = "{(tmp_path / "models").as_posix()}"', 'dtype = "float16"', 'model = "mine"'
+    file.write_text("\n".join(lines), encoding="utf-8")
+    settings, started = load_settings({"device": "cpu"}, {}, file), {}
+    monkeypatch.setattr("backend.launch.connect", lambda state, **given: started.update(given) or SimpleNamespace(close=lambda: None))
+    asked = Namespace(state=tmp_path, detach=True, on=None, pipeline="studio", idle_minutes=None)
+    assert serve.run(asked, settings) == 0
+    assert load_settings({}, started["environ"]) == settings
 
 
 def test_a_backend_that_does_not_end_is_said_and_not_called_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgpack
+import psutil
 import pytest
 import zmq
 from running_backend import Pair, job, setup
@@ -113,6 +114,8 @@ def test_status_is_answered_within_a_second_of_the_start_while_the_worker_is_not
     with Studio(tmp_path / "state", options=["--on", "cpu"]) as studio:
         status = studio.status()
         assert status.uptime_s < 1.5  # a backend that waited for torch would be five seconds old
+        used = psutil.Process(status.pid).cpu_times()
+        assert used.user + used.system < 1.0, "the processor's time, since a busy machine has little of it for anybody"
         assert status.devices[0].stage is WorkerStage.STARTING
         assert "sketch" in [model.id for model in studio.models()]
         studio.shut_down()

@@ -289,7 +289,9 @@ def test_an_unknown_model_is_said(studio: Studio) -> None:
         studio.run(job(model="../../etc/passwd"), Watch(), None)
 
 
-def test_the_heartbeat_tells_what_is_loaded(studio: Studio) -> None:
+def test_the_heartbeat_tells_memory_and_what_is_loaded(studio: Studio) -> None:
+    beat = studio.beat()
+    assert (beat.memory_total or 0) > (beat.memory_free or 0) > 0
     assert studio.beat().loaded == ()
     studio.run(job(), Watch(), None)
     assert studio.beat().loaded == ("tiny-sdxl",)
