@@ -1,0 +1,218 @@
+"""Distances and normals of what the camera sees, rendered by Cycles in a scene of our own that is gone afterwards.
+
+The user's scene, compositor, frame and colours are never touched: the evaluated meshes are copied as they look now, so neither animation
+nor drivers run again, and other add-ons' handlers do not hear of our render.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from .camera import Camera
+from .maps import Floats, Mask
+from .scene import SceneProblem
+
+NAME = "Likeness maps"
+MESH_LIKE = frozenset({"MESH", "CURVE", "SURFACE", "META", "FONT"})
+"""What becomes a mesh; hair curves, points and volumes are rendered as they are."""
+LINKED = frozenset({"CURVES", "POINTCLOUD", "VOLUME"})
+_QUIET = (
+    *("render_init", "render_pre", "render_post", "render_write", "render_stats", "render_complete", "render_cancel"),
+    *("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Surfaces:
+    """What is seen at the middle of every pixel, top row first."""
+
+    distance: Floats
+    """(height, width) along the viewing axis, in scene units; 0 where nothing is."""
+    covered: Mask
+    """(height, width): a surface is there."""
+    normals: Floats | None
+    """(height, width, 3) in camera space (x right, y up, z to the viewer), of length 1; None when not asked for."""
+
+
+def render_surfaces(scene: Any, depsgraph: Any, camera: Camera, normals: bool = False) -> Surfaces:  # noqa: ANN401
+    """What the camera sees of a scene: everything that is shown in the viewport and not switched off for rendering.
+
+    Raises `SceneProblem` when Blender is rendering already, Cycles is switched off, or nothing is there to be seen.
+    """
+    if bpy.app.is_job_running("RENDER"):
+        raise SceneProblem("Blender is rendering at the moment. Wait until it is done, or stop it.")
+    if not hasattr(scene, "cycles"):
+        raise SceneProblem("The maps are rendered by Cycles, which is switched off. Switch it on in the preferences, under add-ons.")
+    facing = None
+    with _stage(scene, depsgraph, camera) as (stage, made), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
+        distance = _render(stage, _distance_material(made), Path(folder) / "distance.exr")
+        if normals:
+            light = _render(stage, _normal_material(made), Path(folder) / "normals.exr")
+            facing = light[..., :3] * 2 - 1
+            facing = facing / np.maximum(np.linalg.norm(facing, axis=2, keepdims=True), 1e-6)
+    covered = distance[..., 3] > 0.5
+    return Surfaces(np.where(covered, distance[..., 0], np.float32(0)), covered, facing)
+
+
+@contextmanager
+def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, list[Any]]]:  # noqa: ANN401
+    """A scene with copies of everything that is seen and with the camera, and the list of what was made for it.
+
+    All of that is taken away again, whatever happens; so is the picture in which Blender keeps a render's result, where there was none.
+    """
+    before = {image.session_uid for image in bpy.data.images}
+    handlers = {name: list(getattr(bpy.app.handlers, name)) for name in _QUIET}
+    made: list[Any] = []
+    try:
+        for name in _QUIET:
+            getattr(bpy.app.handlers, name).clear()
+        stage = bpy.data.scenes.new(NAME)
+        made.append(stage)
+        _settings(stage, camera)
+        stage.frame_current = scene.frame_current  # for hair that is linked as it is
+        copies, as_they_are = _seen(scene, depsgraph, made)
+        stage.camera = _camera(camera, made)
+        for thing in (stage.camera, *as_they_are, *(_placed(mesh, matrix, made) for mesh, matrix in copies)):
+            stage.collection.objects.link(thing)
+        yield stage, made
+    finally:
+        bpy.data.batch_remove(made)
+        bpy.data.batch_remove([image for image in bpy.data.images if image.session_uid not in before])
+        for name, kept in handlers.items():
+            getattr(bpy.app.handlers, name)[:] = kept
+
+
+def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> tuple[list[tuple[Any, Matrix]], list[Any]]:  # noqa: ANN401
+    """A mesh for every evaluated object, with every place in the world where it is instanced; and hair objects, as they are."""
+    rendered = set(_rendered(scene.collection))
+    meshes: dict[int, Any] = {}
+    places: list[tuple[Any, Matrix]] = []
+    as_they_are: list[Any] = []
+    for instance in depsgraph.object_instances:
+        thing = instance.object
+        owner = (instance.parent or thing).original
+        if not instance.show_self or owner not in rendered or owner.hide_render or thing.hide_render or not thing.visible_camera:
+            continue
+        if thing.type in LINKED and not instance.is_instance:
+            as_they_are.append(thing.original)
+        elif thing.type in MESH_LIKE:
+            key = thing.data.as_pointer() if thing.type == "MESH" else thing.as_pointer()
+            if key not in meshes:
+                meshes[key] = bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
+                made.append(meshes[key])
+            places.append((meshes[key], instance.matrix_world.copy()))
+    return places, as_they_are
+
+
+def _placed(mesh: Any, matrix: Matrix, made: list[Any]) -> Any:  # noqa: ANN401
+    copy = bpy.data.objects.new(NAME, mesh)
+    made.append(copy)
+    copy.matrix_world = matrix
+    return copy
+
+
+def _rendered(collection: Any) -> Iterator[Any]:  # noqa: ANN401
+    """The objects of a collection and those below it that are not switched off for rendering."""
+    if not collection.hide_render:
+        yield from collection.objects
+        for child in collection.children:
+            yield from _rendered(child)
+
+
+def _camera(camera: Camera, made: list[Any]) -> Any:  # noqa: ANN401
+    """A camera object like the user's, without focus and animation."""
+    lens, data = camera.lens, bpy.data.cameras.new(NAME)
+    made.append(data)
+    data.type = "ORTHO" if lens.orthographic else "PERSP"
+    data.lens, data.ortho_scale, data.sensor_fit = lens.focal_mm, lens.ortho_scale, lens.fit
+    data.sensor_width, data.sensor_height = lens.sensor_width_mm, lens.sensor_height_mm
+    data.shift_x, data.shift_y = lens.shift_x, lens.shift_y
+    data.clip_start, data.clip_end = lens.clip_start, lens.clip_end
+    placed = bpy.data.objects.new(NAME, data)
+    made.append(placed)
+    placed.matrix_world = Matrix(camera.placement.tolist())
+    return placed
+
+
+def _settings(stage: Any, camera: Camera) -> None:  # noqa: ANN401
+    """One ray through the middle of every pixel, straight to 32-bit floats."""
+    render, frame = stage.render, camera.frame
+    render.engine = "CYCLES"
+    stage.cycles.device = "CPU"  # one sample is done before a GPU has started
+    stage.cycles.samples, stage.cycles.max_bounces = 1, 0
+    stage.cycles.use_denoising = stage.cycles.use_adaptive_sampling = False
+    stage.cycles.pixel_filter_type, stage.cycles.filter_width = "BOX", 0.01
+    render.resolution_x, render.resolution_y, render.resolution_percentage = frame.width, frame.height, 100
+    render.pixel_aspect_x, render.pixel_aspect_y = frame.aspect_x, frame.aspect_y
+    render.film_transparent = True
+    render.use_compositing = render.use_sequencer = render.use_file_extension = False
+    if hasattr(render.image_settings, "media_type"):  # from 5.0 on, and to be set first
+        render.image_settings.media_type = "IMAGE"
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
+
+
+def _distance_material(made: list[Any]) -> Any:  # noqa: ANN401
+    """A material that shines with the distance along the viewing axis."""
+    material, light = _shining(made)
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    links.new(nodes.new("ShaderNodeCameraData").outputs["View Z Depth"], light.inputs["Color"])
+    return material
+
+
+def _normal_material(made: list[Any]) -> Any:  # noqa: ANN401
+    """A material that shines with the normal in camera space, moved to 0 … 1, as light is never negative."""
+    material, light = _shining(made)
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    turn, scale = nodes.new("ShaderNodeVectorTransform"), nodes.new("ShaderNodeVectorMath")
+    turn.vector_type, turn.convert_from, turn.convert_to = "NORMAL", "WORLD", "CAMERA"
+    links.new(nodes.new("ShaderNodeNewGeometry").outputs["Normal"], turn.inputs[0])
+    # A shader's camera looks along +z, ours along -z.
+    scale.operation = "MULTIPLY_ADD"
+    scale.inputs[1].default_value, scale.inputs[2].default_value = (0.5, 0.5, -0.5), (0.5, 0.5, 0.5)
+    links.new(turn.outputs[0], scale.inputs[0])
+    links.new(scale.outputs[0], light.inputs["Color"])
+    return material
+
+
+def _shining(made: list[Any]) -> tuple[Any, Any]:
+    """An empty material and its emission node."""
+    material = bpy.data.materials.new(NAME)
+    made.append(material)
+    if material.node_tree is None:  # before 5.0, where every material has nodes
+        material.use_nodes = True
+    tree = material.node_tree
+    tree.nodes.clear()
+    output, light = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeEmission")
+    tree.links.new(light.outputs[0], output.inputs["Surface"])
+    return material, light
+
+
+def _render(stage: Any, material: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
+    """Render with one material on everything: (height, width, 4), top row first."""
+    stage.view_layers[0].material_override = material
+    stage.render.filepath = str(path)
+    try:
+        done = bpy.ops.render.render(write_still=True, scene=stage.name)
+    except RuntimeError as error:
+        raise SceneProblem(f"Blender could not render the maps: {str(error).strip()}") from error
+    if "FINISHED" not in done or not path.is_file():
+        raise SceneProblem("Blender did not render the maps. Is another render running, or the disk of the temporary folder full?")
+    image = bpy.data.images.load(str(path))
+    with suppress(AttributeError):
+        image.colorspace_settings.is_data = True
+    width, height = image.size
+    values = np.empty(width * height * image.channels, dtype=np.float32)
+    image.pixels.foreach_get(values)
+    bpy.data.images.remove(image)
+    return values.reshape(height, width, -1)[::-1]

@@ -1,0 +1,56 @@
+"""Real Blender as a Python module, one process per scene. Two variables say where it is; without them these tests are skipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+VARIABLES = {"4.5": "LIKENESS_BPY_45", "5.x": "LIKENESS_BPY_5"}
+SCENES = Path(__file__).parent / "in_blender"
+
+
+@dataclass(frozen=True)
+class Played:
+    """What a scene told, and what it left in its folder."""
+
+    words: dict[str, Any]
+    folder: Path
+
+    def __getitem__(self, name: str) -> Any:
+        return self.words[name]
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.folder / f"{name}.npz") as kept:
+            return dict(kept)
+
+
+@pytest.fixture(scope="session", params=VARIABLES, ids=lambda version: f"Blender {version}")
+def play(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """Play a scene once in this Blender; every test that asks for it reads the same answer."""
+    variable = VARIABLES[request.param]
+    python = os.environ.get(variable, "")
+    if not python:
+        pytest.skip(
+            f"{variable} does not name a Python with Blender's module (pip install bpy), so nothing is played in Blender {request.param}."
+        )
+    kept: dict[str, Played] = {}
+
+    def play(scene: str) -> Played:
+        if scene not in kept:
+            folder = tmp_path_factory.mktemp(f"{scene}-{request.param}")
+            words = [python, str(SCENES / f"play_{scene}.py"), str(folder)]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+            said = folder / "answer.json"
+            assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            assert said.is_file(), f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
+            kept[scene] = Played(json.loads(said.read_text(encoding="utf-8")), folder)
+        return kept[scene]
+
+    return play
