@@ -1,4 +1,9 @@
-"""Nothing accepted is lost and nothing comes twice, while workers and the backend are killed at random."""
+"""Nothing accepted is lost and nothing comes twice, while workers and the backend are killed at random.
+
+`LIKENESS_CHAOS_JOBS` says how many jobs the long run has, 300 if nothing is said; a sixth as many workers and a thirtieth as many
+backends are killed. The run by hand, `LIKENESS_CHAOS_JOBS=1000 python -m pytest tests/server/test_chaos.py`: 161 workers and 33 backends
+killed, every job exactly one result with the right pixels, 222 s on two busy cores.
+"""
 
 from __future__ import annotations
 
