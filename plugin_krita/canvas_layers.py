@@ -76,6 +76,7 @@ class Preview:
         self.refresh = Refresh()
         self._key: str | None = None
         self._undo_text: str | None = None
+        """What Krita calls undoing a layer that was added, in the artist's language; None until the first one is."""
 
     def node(self, document: Any) -> Any:  # noqa: ANN401 - a krita.Node or None
         """The preview, wherever the artist has moved it; None when it is not in the document (never shown, or undone)."""
@@ -92,7 +93,7 @@ class Preview:
             node = _paint_layer(document, PREVIEW)
             _write(node, bounds, picture)
             node.setLocked(True)
-            self._key, self._undo_text = key_of(node), None
+            self._key = key_of(node)
             _add(document, node, self._added)
         else:
             self._rewrite(document, node, bounds, picture)
@@ -156,6 +157,7 @@ class Preview:
         undo, redo = Krita.instance().action("edit_undo"), Krita.instance().action("edit_redo")
         if undo is None or redo is None or not undo.isEnabled() or self._undo_text is None or _undo_text() != self._undo_text:
             return False
+        document.waitForDone()  # Krita takes no undo while it is at work, such as on the thumbnail of a layer
         undo.trigger()
         document.waitForDone()
         if self.node(document) is None:
@@ -165,7 +167,7 @@ class Preview:
         return False
 
     def _forget(self) -> None:
-        self._key = self._undo_text = None
+        self._key = None
 
 
 def _is_left_over(node: Any) -> bool:  # noqa: ANN401
@@ -193,7 +195,8 @@ def _add_mask(document: Any, node: Any, bounds: Bounds, mask: Plane) -> None:  #
     # Never createNode(..., "transparencymask"): such a mask has no selection, and saving it crashes Krita up to 6.0.
     child = document.createTransparencyMask("Transparency Mask")
     child.setPixelData(bytes(mask.data), bounds.x, bounds.y, bounds.width, bounds.height)
-    node.addChildNode(child, None)
+    # Not addChildNode: it is a step of undo, also for a layer that is not in the document yet.
+    node.setChildNodes([child])
 
 
 def _add(document: Any, node: Any, then: Any = None) -> None:  # noqa: ANN401

@@ -50,6 +50,12 @@ def test_a_result_with_a_mask_is_one_step_too(kind: dict[str, Any]):
     assert kind["steps of masked"] == 1
 
 
+@pytest.mark.parametrize("way", ["direct plain", "direct masked", "masked"])
+def test_below_that_step_there_is_no_other_one_of_ours(kind: dict[str, Any], way: str):
+    """From Krita 5.2 on, a mask that is put into a layer that is not in the document yet can be a step of its own."""
+    assert kind[f"undo text after {way}"] == kind["undo before"]
+
+
 def test_redo_brings_the_result_back_with_its_pixels_and_unlocked(kind: dict[str, Any]):
     assert kind["after redo"] == [["Background", "result"], False]
     assert kind["redone pixels"]

@@ -32,6 +32,7 @@ def steps_to(document: Any, wanted: list[str]) -> Iterator[Any]:
     """Undo until the layers are those; yields None while waiting and gives the number back."""
     count = 0
     while names(document) != wanted and count < 6:
+        document.waitForDone()  # Krita takes no undo while it is at work
         yield from act("edit_undo")
         count += 1
     return count
@@ -84,12 +85,14 @@ def one_kind(kind: str, document: Any) -> Iterator[None]:
         host.apply(key, PLACE, plane(PLACE, 50), "direct", mask)
         yield from wait(0.3)
         told[f"steps of direct {'masked' if mask else 'plain'}"] = yield from steps_to(document, before)
+        told[f"undo text after direct {'masked' if mask else 'plain'}"] = undo_text()
     # shown, then applied with a mask: one step
     host.show_preview(key, PLACE, plane(PLACE, 20))
     yield from wait(0.3)
     host.apply(key, PLACE, plane(PLACE, 50), "masked", Plane(Layout.A8, PLACE.extent, bytes([200]) * PLACE.extent.area))
     yield from wait(0.3)
     told["steps of masked"] = yield from steps_to(document, before)
+    told["undo text after masked"] = undo_text()
     yield from another_step(host, document, told)
     shot(f"undo-{kind.replace(' ', '-')}")
     event("kind", **told)
