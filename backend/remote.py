@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .models.bundle import Model
 
 Pixels = NDArray[np.uint8]
-IDLE_MINUTES = 15
-"""How long a backend that a command started stays: the next commands find its models loaded, and later the memory is free again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +99,7 @@ def remote_bench(settings: Settings, model_id: str | None = None) -> Generator[R
 
 def studio_for(settings: Settings) -> Studio:
     """A connection to the backend of this user; one with these settings is started when none runs."""
-    return Studio(options=["--idle-minutes", str(IDLE_MINUTES), "--on", settings.device], environ=environment(settings, os.environ))
+    return Studio(options=["--on", settings.device], environ=environment(settings, os.environ))
 
 
 def _check_device(studio: Studio, device: str) -> None:

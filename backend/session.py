@@ -29,11 +29,16 @@ _LEAVE_S = 2.0
 _RESTART_S = 1.0
 _KEY_S = 10.0
 """A backend that is just starting has the lock already, and its new keys not yet in the file."""
+IDLE_MINUTES = 15
+"""How long a backend that a script or a command started stays: the next ones find its models loaded, and later the memory is free again."""
 Reply = TypeVar("Reply", Models, Characters, CharacterPhotos, StatusReport, Done)
 
 
 class Session:
-    """One client of the backend. `options` are those of `likeness serve`, `environ` the environment of a backend that is started."""
+    """One client of the backend. `options` are those of `likeness serve`, `environ` the environment of a backend that is started.
+
+    A backend that is started ends by itself after `IDLE_MINUTES`, if `options` say nothing of `--idle-minutes`.
+    """
 
     def __init__(
         self,
@@ -43,6 +48,8 @@ class Session:
         options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
     ) -> None:
+        if not any(option.startswith("--idle-minutes") for option in options):
+            options = [*options, "--idle-minutes", str(IDLE_MINUTES)]
         self._folder = Path(state).expanduser().absolute() if state is not None else state_folder(os.environ)
         self._restart = (lambda: start_detached(self._folder, options, environ)) if start else None
         self._client = connect(self._folder, start=start, program="script", options=options, environ=environ)

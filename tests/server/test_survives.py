@@ -179,6 +179,15 @@ def test_the_file_of_a_dead_backend_whose_port_is_another_programs_now_stops_nob
     context.destroy(linger=0)
 
 
+@pytest.mark.parametrize(("options", "minutes"), [((), "15"), (("--idle-minutes", "40"), "40"), (("--idle-minutes=40",), "40")])
+def test_a_backend_that_a_script_starts_is_told_when_to_end(tmp_path: Path, options: tuple[str, ...], minutes: str) -> None:
+    with Studio(tmp_path / "state", options=[*SERVE, *options]) as studio:
+        words = " ".join(psutil.Process(studio.status().pid).cmdline()).replace("=", " ")
+        assert words.count("--idle-minutes") == 1
+        assert words.endswith(f"--idle-minutes {minutes}")
+        studio.shut_down()
+
+
 def test_an_idle_backend_ends_by_itself_after_its_last_job(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with Studio(state, options=[*SERVE, "--idle-minutes", "0.03"]) as studio:
