@@ -35,6 +35,14 @@ class Docker:
         middle = widget.mapToGlobal(widget.rect().center())
         return [middle.x(), middle.y()]
 
+    def settled(self, widget: Any) -> Iterator[None]:
+        """Wait until the docker shows what it knows: a slow machine moves what is below a new row late."""
+        place, since = self.place(widget), time.monotonic()
+        while time.monotonic() - since < 2:
+            yield
+            if self.place(widget) != place:
+                place, since = self.place(widget), time.monotonic()
+
 
 def play() -> Iterator[None]:
     Krita.instance().setBatchmode(True)
@@ -112,7 +120,7 @@ def generate(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[No
     selection.setPixelData(Path(plan["mask"]).read_bytes(), 0, 0, *plan["size"])
     document.setSelection(selection)
     docker.asked.change(count=2, seed=plan["seed"], seed_locked=True)
-    yield from wait(0.5)
+    yield from docker.settled(docker.body.prompt.prompt)
     event("click-prompt", place=docker.place(docker.body.prompt.prompt))
     yield from told("typed")
     yield from until(lambda: docker.asked.form.prompt == plan["prompt"], "the typed prompt", 60)
