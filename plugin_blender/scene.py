@@ -135,22 +135,22 @@ class Sight:
     """Lines of sight from a camera through the evaluated scene. Objects that are not rendered hide nothing."""
 
     def __init__(self, scene: Any, depsgraph: Any, camera: Camera, frame: HeadFrame | None) -> None:  # noqa: ANN401
-        self._scene, self._depsgraph, self._camera, self._frame = scene, depsgraph, camera, frame
+        self._scene, self._depsgraph, self._camera, self.frame = scene, depsgraph, camera, frame
 
     def mark(self, part: str, place: Floats, source: str, looked_for: bool = True) -> Mark:
         """A place in the world as a point of the picture; a joint of the body is not `looked_for`, it always lies inside something."""
         x, y, depth = self._camera.project(place)[0]
         seen = depth > 0
         if seen and looked_for:
-            facing = self._frame is None or self._frame.faces(part, self._camera.backward(place))
+            facing = self.frame is None or self.frame.faces(part, self._camera.backward(place))
             seen = facing and self._is_clear(part, place)
         return Mark(float(x), float(y), float(depth), bool(seen), source)
 
     def skin(self, part: str, place: Floats, source: str) -> Floats:
         """The surface before a bone or an estimate, looked for from outside of the head; what was placed by hand stays where it is."""
-        if self._frame is None or source not in {"bone", "estimate"}:
+        if self.frame is None or source not in {"bone", "estimate"}:
             return place
-        out, reach = self._frame.outward(part), REACH * self._frame.size
+        out, reach = self.frame.outward(part), REACH * self.frame.size
         hit = self._hit(place + reach * out, -out, 2 * reach)
         return place if hit is None else hit
 
@@ -159,7 +159,7 @@ class Sight:
         back = self._camera.backward(place)
         start, _ = self._camera.rays(self._camera.project(place)[:, :2])
         distance = float((start[0] - place) @ back)
-        near = self._frame.near(part) if self._frame else 0.005 * distance
+        near = self.frame.near(part) if self.frame else 0.005 * distance
         return distance <= near or self._hit(start[0], -back, distance - near) is None
 
     def _hit(self, start: Floats, way: Floats, distance: float) -> Floats | None:
@@ -225,9 +225,9 @@ def _face_point(
     place = _on_rig(posed, rig, point) if posed else None
     source = "bone"
     if place is None:
-        if eyes._frame is None:
+        if eyes.frame is None:
             return None
-        place, source = eyes._frame.place(point), "estimate"
+        place, source = eyes.frame.place(point), "estimate"
     return eyes.skin(point, place, source), source
 
 

@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from .camera import Camera
 from .maps import Floats, Mask
 from .scene import SceneProblem
+from .scene_paint import NAME, Paint
 
-NAME = "Likeness maps"
 MESH_LIKE = frozenset({"MESH", "CURVE", "SURFACE", "META", "FONT"})
-"""What becomes a mesh; hair curves, points and volumes are rendered as they are."""
-LINKED = frozenset({"CURVES", "POINTCLOUD", "VOLUME"})
+HAIR_LIKE = frozenset({"CURVES", "POINTCLOUD"})
+"""Rendered as they are; what becomes a mesh is above. Particle hair and volumes are left out."""
 _QUIET = (
     *("render_init", "render_pre", "render_post", "render_write", "render_stats", "render_complete", "render_cancel"),
     *("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post"),
@@ -54,19 +54,20 @@ def render_surfaces(scene: Any, depsgraph: Any, camera: Camera, normals: bool = 
     if not hasattr(scene, "cycles"):
         raise SceneProblem("The maps are rendered by Cycles, which is switched off. Switch it on in the preferences, under add-ons.")
     facing = None
-    with _stage(scene, depsgraph, camera) as (stage, made), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
-        distance = _render(stage, _distance_material(made), Path(folder) / "distance.exr")
+    with _stage(scene, depsgraph, camera) as (stage, paint), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
+        paint.show_distance()
+        distance = _render(stage, Path(folder) / "distance.exr")
         if normals:
-            light = _render(stage, _normal_material(made), Path(folder) / "normals.exr")
-            facing = light[..., :3] * 2 - 1
+            paint.show_normals()
+            facing = _render(stage, Path(folder) / "normals.exr")[..., :3] * 2 - 1
             facing = facing / np.maximum(np.linalg.norm(facing, axis=2, keepdims=True), 1e-6)
     covered = distance[..., 3] > 0.5
     return Surfaces(np.where(covered, distance[..., 0], np.float32(0)), covered, facing)
 
 
 @contextmanager
-def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, list[Any]]]:  # noqa: ANN401
-    """A scene with copies of everything that is seen and with the camera, and the list of what was made for it.
+def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, Paint]]:  # noqa: ANN401
+    """A scene with copies of everything that is seen and with the camera, and the paint on all of it.
 
     All of that is taken away again, whatever happens; so is the picture in which Blender keeps a render's result, where there was none.
     """
@@ -79,12 +80,14 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, li
         stage = bpy.data.scenes.new(NAME)
         made.append(stage)
         _settings(stage, camera)
-        stage.frame_current = scene.frame_current  # for hair that is linked as it is
-        copies, as_they_are = _seen(scene, depsgraph, made)
+        paint = Paint(made)
+        copies = _seen(scene, depsgraph, made)
+        for data in {data.session_uid: data for data, _ in copies}.values():
+            paint.over(data)
         stage.camera = _camera(camera, made)
-        for thing in (stage.camera, *as_they_are, *(_placed(mesh, matrix, made) for mesh, matrix in copies)):
+        for thing in (stage.camera, *(_placed(data, matrix, made) for data, matrix in copies)):
             stage.collection.objects.link(thing)
-        yield stage, made
+        yield stage, paint
     finally:
         bpy.data.batch_remove(made)
         bpy.data.batch_remove([image for image in bpy.data.images if image.session_uid not in before])
@@ -92,30 +95,29 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, li
             getattr(bpy.app.handlers, name)[:] = kept
 
 
-def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> tuple[list[tuple[Any, Matrix]], list[Any]]:  # noqa: ANN401
-    """A mesh for every evaluated object, with every place in the world where it is instanced; and hair objects, as they are."""
+def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix]]:  # noqa: ANN401
+    """A copy of every evaluated mesh and hair, with every place in the world where it is instanced."""
     rendered = set(_rendered(scene.collection))
-    meshes: dict[int, Any] = {}
+    copies: dict[int, Any] = {}
     places: list[tuple[Any, Matrix]] = []
-    as_they_are: list[Any] = []
     for instance in depsgraph.object_instances:
         thing = instance.object
         owner = (instance.parent or thing).original
         if not instance.show_self or owner not in rendered or owner.hide_render or thing.hide_render or not thing.visible_camera:
             continue
-        if thing.type in LINKED and not instance.is_instance:
-            as_they_are.append(thing.original)
-        elif thing.type in MESH_LIKE:
-            key = thing.data.as_pointer() if thing.type == "MESH" else thing.as_pointer()
-            if key not in meshes:
-                meshes[key] = bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
-                made.append(meshes[key])
-            places.append((meshes[key], instance.matrix_world.copy()))
-    return places, as_they_are
+        if thing.type not in MESH_LIKE | HAIR_LIKE:
+            continue
+        key = thing.as_pointer() if thing.type in MESH_LIKE - {"MESH"} else thing.data.as_pointer()
+        if key not in copies:
+            hair = thing.type in HAIR_LIKE
+            copies[key] = thing.data.copy() if hair else bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
+            made.append(copies[key])
+        places.append((copies[key], instance.matrix_world.copy()))
+    return places
 
 
-def _placed(mesh: Any, matrix: Matrix, made: list[Any]) -> Any:  # noqa: ANN401
-    copy = bpy.data.objects.new(NAME, mesh)
+def _placed(data: Any, matrix: Matrix, made: list[Any]) -> Any:  # noqa: ANN401
+    copy = bpy.data.objects.new(NAME, data)
     made.append(copy)
     copy.matrix_world = matrix
     return copy
@@ -162,45 +164,8 @@ def _settings(stage: Any, camera: Camera) -> None:  # noqa: ANN401
     render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
 
 
-def _distance_material(made: list[Any]) -> Any:  # noqa: ANN401
-    """A material that shines with the distance along the viewing axis."""
-    material, light = _shining(made)
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    links.new(nodes.new("ShaderNodeCameraData").outputs["View Z Depth"], light.inputs["Color"])
-    return material
-
-
-def _normal_material(made: list[Any]) -> Any:  # noqa: ANN401
-    """A material that shines with the normal in camera space, moved to 0 … 1, as light is never negative."""
-    material, light = _shining(made)
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    turn, scale = nodes.new("ShaderNodeVectorTransform"), nodes.new("ShaderNodeVectorMath")
-    turn.vector_type, turn.convert_from, turn.convert_to = "NORMAL", "WORLD", "CAMERA"
-    links.new(nodes.new("ShaderNodeNewGeometry").outputs["Normal"], turn.inputs[0])
-    # A shader's camera looks along +z, ours along -z.
-    scale.operation = "MULTIPLY_ADD"
-    scale.inputs[1].default_value, scale.inputs[2].default_value = (0.5, 0.5, -0.5), (0.5, 0.5, 0.5)
-    links.new(turn.outputs[0], scale.inputs[0])
-    links.new(scale.outputs[0], light.inputs["Color"])
-    return material
-
-
-def _shining(made: list[Any]) -> tuple[Any, Any]:
-    """An empty material and its emission node."""
-    material = bpy.data.materials.new(NAME)
-    made.append(material)
-    if material.node_tree is None:  # before 5.0, where every material has nodes
-        material.use_nodes = True
-    tree = material.node_tree
-    tree.nodes.clear()
-    output, light = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeEmission")
-    tree.links.new(light.outputs[0], output.inputs["Surface"])
-    return material, light
-
-
-def _render(stage: Any, material: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
-    """Render with one material on everything: (height, width, 4), top row first."""
-    stage.view_layers[0].material_override = material
+def _render(stage: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
+    """What everything shines with at the moment: (height, width, 4), top row first."""
     stage.render.filepath = str(path)
     try:
         done = bpy.ops.render.render(write_still=True, scene=stage.name)

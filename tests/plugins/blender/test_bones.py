@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -205,6 +206,17 @@ def test_corrections_are_kept_as_text_and_read_again():
 def test_corrections_that_others_wrote_are_refused_with_a_sentence(text: str):
     with pytest.raises(InvalidRequest, match="likeness_joints"):
         corrections_from_text(text)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugin_blender").glob("*.py")), ids=lambda path: path.stem)
+def test_only_the_scene_and_the_panels_know_blender(path: Path):
+    """`scene` and what lies beside it, and `ui`: everything else is tested without Blender."""
+    words = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    modules = {name for node in words if isinstance(node, ast.Import) for name in (alias.name for alias in node.names)}
+    words = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    modules |= {node.module or "" for node in words if isinstance(node, ast.ImportFrom) and not node.level}
+    blender = {name for name in modules if name.split(".")[0] in {"bpy", "mathutils", "bpy_extras", "gpu", "bmesh"}}
+    assert not blender or path.stem.split("_")[0] in {"scene", "ui"}
 
 
 def test_the_package_is_imported_switched_on_and_off_without_blender():

@@ -6,18 +6,16 @@ import json
 import math
 import os
 import sys
-import tempfile
 from pathlib import Path
 
-os.environ.setdefault("BLENDER_USER_RESOURCES", tempfile.mkdtemp(prefix="likeness-blender-"))
+FOLDER = Path(sys.argv[1])
+os.environ["BLENDER_USER_RESOURCES"] = str(FOLDER / "resources")  # before the import: nothing of the user's own Blender is read or written
 ROOT = Path(__file__).resolve().parents[4]
 sys.path.insert(0, str(ROOT))
 
 import bpy  # noqa: E402
 import numpy as np  # noqa: E402
 from bpy_extras.object_utils import world_to_camera_view  # noqa: E402
-
-FOLDER = Path(sys.argv[1])
 
 
 def empty() -> None:
