@@ -23,6 +23,8 @@ FACE_POINTS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 """InstantID's five keypoints, of the person's own sides: upright and from the front, this is the viewer's left eye first."""
 
 LIMBS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+BODY = 2 * len(LIMBS) + 1
+"""Joints below the head: all limbs, and the neck between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +179,11 @@ def find_joints(names: Iterable[str], by_hand: Mapping[str, Spot | None] | None 
     A correction that names a bone which the rig has no longer is passed over. A rig without any fitting name gives an empty map.
     """
     given = tuple(names)
-    maps = [*(_of_family(family, _finder(given)) for family in FAMILIES), _of_words(given)]
-    best = max(maps, key=lambda rig: (len(rig.found), -maps.index(rig)))
+    find = _finder(given)
+    # The first of the best, as max takes it; a whole body of one family needs no reading word by word.
+    best = max((_of_family(family, find) for family in FAMILIES), key=lambda rig: len(rig.found))
+    if len(best.found) < BODY:
+        best = max(best, _of_words(given), key=lambda rig: len(rig.found))
     if not best.found:
         best = RigMap("", {})
     usable = {part: spot for part, spot in (by_hand or {}).items() if spot is None or spot.bone in given}

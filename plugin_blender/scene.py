@@ -119,7 +119,9 @@ def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, 
         elif frame and joint in HEAD_JOINTS and joint not in rig.left_out:
             joints[joint] = (frame.place(joint), "estimate")
     joints = {joint: (eyes.skin(joint, *found) if joint in HEAD_JOINTS else found[0], found[1]) for joint, found in joints.items()}
-    face = {point: _face_point(point, depsgraph, eyes, rig, posed, armature, head) for point in FACE_POINTS}
+    meshes = [head] if head else list(_meshes_of(armature))
+    empties = [thing for thing in _below(armature, head) if thing.type == "EMPTY"]
+    face = {point: _face_point(point, depsgraph, eyes, rig, posed, meshes, empties) for point in FACE_POINTS}
     # What was placed by hand on the face is the better eye and nose for the skeleton, too.
     joints.update({p: found for p, found in face.items() if found and p in joints and found[1] in {"group", "empty"}})
     marks = {joint: eyes.mark(joint, *found, looked_for=joint in HEAD_JOINTS) for joint, found in joints.items()}
@@ -208,19 +210,19 @@ def _face_point(
     eyes: Sight,
     rig: RigMap,
     posed: Any,  # noqa: ANN401
-    armature: Any,  # noqa: ANN401
-    head: Any,  # noqa: ANN401
+    meshes: list[Any],
+    empties: list[Any],
 ) -> tuple[Floats, str] | None:
     """Where a face point is and where from: a vertex group, an empty, a bone, an estimate; the first that there is."""
     if point in rig.left_out:
         return None
     name = FACE_NAMES[point]
-    for mesh in [head] if head else _meshes_of(armature):
+    for mesh in meshes:
         place = _group_middle(mesh, depsgraph, name)
         if place is not None:
             return place, "group"
-    for empty in _below(armature, head):
-        if empty.type == "EMPTY" and _COPY.sub("", empty.name) == name:
+    for empty in empties:
+        if _COPY.sub("", empty.name) == name:
             return np.array(empty.evaluated_get(depsgraph).matrix_world.translation), "empty"
     place = _on_rig(posed, rig, point) if posed else None
     source = "bone"
