@@ -13,35 +13,20 @@ The table has the columns `name` (of the result), `prompt`, and if wanted `chara
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from protocol.errors import InvalidRequest, LikenessError
+from protocol.errors import InvalidRequest
 from protocol.jobs import Photos, PictureJob
 
+from .batchwork import Batch, Desk, Order, Record
 from .pictures import Results, picture_plane
 from .scripting import Options, Studio, portrait_job
 
 _PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _COLUMNS = {"name", "prompt", "character", "seed", "count", "negative", "model", "steps"}
-
-
-@dataclass(frozen=True)
-class Order:
-    """One result's name and how its job is made: when it is its turn, so that the photos of all are not in memory at once."""
-
-    name: str
-    make: Callable[[], PictureJob]
-    count: int = 1
-    """How many pictures the job gives."""
-
-    @property
-    def files(self) -> list[str]:
-        """What it saves: the name alone, then numbered."""
-        return [f"{self.name}.png", *(f"{self.name}-{number}.png" for number in range(2, self.count + 1))]
 
 
 def from_csv(path: str | Path) -> list[Order]:
@@ -75,10 +60,11 @@ def from_folder(folder: str | Path, prompt: str, **options: Unpack[Options]) -> 
 
 
 def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
-    """Make every order that has no result in `out` yet, one after another; the first file of each.
+    """Make every order that has no result in `out` yet, as many at once as the backend has devices; the first file of each, in their order.
 
     A result is there when all its pictures are: they are saved under other names and then renamed. An order that fails ends the batch with
-    its error, which begins with the order's name.
+    its error, which begins with the order's name, once the others that were begun are saved. A script that is killed leaves its jobs to
+    the backend; the next run with the same `out` takes them up, with the client id that a file in there, `.likeness-batch`, keeps.
     """
     from tqdm import tqdm
 
@@ -87,14 +73,25 @@ def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: 
     orders = list(orders)
     _check_names(orders, [order.name for order in orders])
     missing = [order for order in orders if not (folder / f"{order.name}.png").exists()]
-    return [_save(_made(studio, order), folder, order.name) for order in tqdm(missing, disable=not bar, unit="job")]
-
-
-def _made(studio: Studio, order: Order) -> Results:
+    if not missing:
+        return []
+    absent = {order.name for order in missing}
+    record = Record(folder)
+    desk = studio.beside(Desk, record.client)
     try:
-        return studio.run(order.make(), batch=True)
-    except LikenessError as error:  # of a hundred photos, which one
-        raise type(error)(f"{order.name}: {error}") from error
+        for order in orders:
+            if order.name not in absent and (job_id := record.known(order.name)) is not None:  # saved, and killed before it could say so
+                desk.done(job_id)
+                record.forget(order.name)
+        batch = Batch(desk, record, max(1, len(studio.status().devices)), partial(_save, folder))
+        try:
+            made = {order.name: path for order, path in tqdm(batch.run(missing), total=len(missing), disable=not bar, unit="job")}
+        except KeyboardInterrupt:
+            batch.cancel()
+            raise
+    finally:
+        desk.close()
+    return [made[order.name] for order in missing]
 
 
 def _check_names(orders: Sequence[Order], called: Sequence[str]) -> None:
@@ -111,8 +108,8 @@ def _portrait_of(path: Path, prompt: str, options: Options) -> PictureJob:
     return portrait_job(Photos((picture_plane(path),)), prompt, **options)
 
 
-def _save(results: Results, folder: Path, name: str) -> Path:
-    saved = results.save(folder / f".{name}.png")
+def _save(folder: Path, order: Order, results: Results) -> Path:
+    saved = results.save(folder / f".{order.name}.png")
     final = [path.with_name(path.name.removeprefix(".")) for path in saved]
     for temporary, path in reversed(list(zip(saved, final, strict=True))):
         temporary.replace(path)  # the first one last: it says that all are there

@@ -31,6 +31,7 @@ _KEY_S = 10.0
 """A backend that is just starting has the lock already, and its new keys not yet in the file."""
 IDLE_MINUTES = 15
 """How long a backend that a script or a command started stays: the next ones find its models loaded, and later the memory is free again."""
+Other = TypeVar("Other", bound="Session")
 Reply = TypeVar("Reply", Models, Characters, CharacterPhotos, StatusReport, Done)
 
 
@@ -47,12 +48,14 @@ class Session:
         start: bool = True,
         options: Sequence[str] = (),
         environ: Mapping[str, str] | None = None,
+        client_id: str | None = None,
     ) -> None:
         if not any(option.startswith("--idle-minutes") for option in options):
             options = [*options, "--idle-minutes", str(IDLE_MINUTES)]
         self._folder = Path(state).expanduser().absolute() if state is not None else state_folder(os.environ)
         self._restart = (lambda: start_detached(self._folder, options, environ)) if start else None
-        self._client = connect(self._folder, start=start, program="script", options=options, environ=environ)
+        self._way = start, options, environ
+        self._client = connect(self._folder, start=start, client_id=client_id, program="script", options=options, environ=environ)
         self._events: list[Event] = []
         self._open: set[str] = set()
         self._waiting: dict[str, Submit] = {}
@@ -68,9 +71,14 @@ class Session:
             self._client.wait(TURN_S)
         self._client.close()
 
+    def beside(self, kind: type[Other], client_id: str) -> Other:
+        """Another client of the same backend, under an id that is kept: what is begun under it can be found by whoever knows the id."""
+        start, options, environ = self._way
+        return kind(self._folder, start=start, options=options, environ=environ, client_id=client_id)
+
     # Inside ----------------------------------------------------------------------------------------------------------------------------
-    def _submit(self, job: Job, priority: Priority) -> str:
-        job_id = self._client.submit(job, priority=priority)
+    def _submit(self, job: Job, priority: Priority, job_id: str | None = None) -> str:
+        job_id = self._client.submit(job, job_id=job_id, priority=priority)
         self._open.add(job_id)
         return job_id
 
@@ -114,8 +122,8 @@ class Session:
         self._events = [event for event in self._events if not _is_about(event, job_id)]
         return mine
 
-    def _settled(self, job_id: str, event: Event) -> Outcome | None:
-        """What an event means for its job: an outcome, nothing yet, or an error that is raised."""
+    def _settled(self, job_id: str, event: Event, *, keep: bool = False) -> Outcome | None:
+        """What an event means for its job: an outcome (the backend keeps it with `keep`), nothing yet, or an error that is raised."""
         match event:
             case Refused(request=Submit() as asked, error=Busy()):
                 self._waiting[job_id] = asked
@@ -128,7 +136,8 @@ class Session:
             case JobUpdate() if event.stage.final:
                 self._client.fetch(job_id)
             case Fetched():
-                self._client.acknowledge(job_id)
+                if not keep:
+                    self._client.acknowledge(job_id)
                 return event.outcome
             case _:
                 pass

@@ -1,31 +1,26 @@
-"""Many jobs: one photo in memory at a time, and no result that overwrites another."""
+"""Many jobs: one photo a device in memory, no result that overwrites another, and nothing drawn twice when the script is killed."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from running_backend import ROOT, setup
 
 from backend import batch
 from backend.batch import Order, from_csv, from_folder, run_batch
-from backend.pictures import Result, Results
+from backend.batchwork import Desk, Record
+from backend.scripting import Studio, portrait_job
+from backend.service import Service
 from protocol.errors import BadPicture, InvalidRequest, NoFace
 from protocol.jobs import PictureJob
-
-
-class FakeStudio:
-    """Gives a grey picture for each job, and notes how many photos had been read by then."""
-
-    def __init__(self) -> None:
-        self.read: list[Path] = []
-        self.before: list[int] = []
-
-    def run(self, job: PictureJob, *, batch: bool) -> Results:
-        self.before.append(len(self.read))
-        pictures = tuple(Result(Image.new("RGB", (8, 8)), seed, (), {}) for seed in range(job.count))
-        return Results(pictures, "fake", 0.0, None)
 
 
 def folder(path: Path, *names: str) -> Path:
@@ -35,39 +30,182 @@ def folder(path: Path, *names: str) -> Path:
     return path
 
 
-def test_photos_of_a_folder_are_read_one_at_a_time_when_it_is_their_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    studio, read = FakeStudio(), batch.picture_plane
-    monkeypatch.setattr(batch, "picture_plane", lambda path: studio.read.append(path) or read(path))
-    orders = from_folder(folder(tmp_path / "in", "a.png", "b.jpg", "c.webp"), "a portrait")
-    assert studio.read == []
-    made = run_batch(studio, orders, tmp_path / "out", bar=False)
+def row(name: str, seed: int, prompt: str = "steps=1") -> Order:
+    return Order(name, lambda: portrait_job(None, prompt, seed=seed, size=(8, 8)))
+
+
+def begun(studio: Studio, seed: int) -> int:
+    """How often a worker began this picture."""
+    count = studio._folder / "script" / str(seed)
+    return count.stat().st_size if count.exists() else 0
+
+
+def test_photos_of_a_folder_are_read_one_at_a_time_when_it_is_their_turn(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, out = batch.picture_plane, tmp_path / "out"
+    there: list[int] = []
+    monkeypatch.setattr(batch, "picture_plane", lambda path: there.append(len(list(out.glob("*.png")))) or read(path))
+    orders = from_folder(folder(tmp_path / "in", "a.png", "b.jpg", "c.webp"), "a portrait", size=(8, 8))
+    assert there == []
+    made = run_batch(studio, orders, out, bar=False)
     assert [path.name for path in made] == ["a.png", "b.png", "c.png"]
-    assert studio.before == [1, 2, 3]
+    assert there == [0, 1, 2]
 
 
-def test_what_is_there_already_is_not_even_read(tmp_path: Path) -> None:
+def test_what_is_there_already_is_not_even_read(studio: Studio, tmp_path: Path) -> None:
     photos = folder(tmp_path / "in", "a.png", "b.png")
-    run_batch(FakeStudio(), from_folder(photos, "x"), tmp_path / "out", bar=False)
+    run_batch(studio, from_folder(photos, "x", size=(8, 8)), tmp_path / "out", bar=False)
     (photos / "a.png").write_bytes(b"damaged")
-    assert run_batch(FakeStudio(), from_folder(photos, "x"), tmp_path / "out", bar=False) == []
+    assert run_batch(studio, from_folder(photos, "x", size=(8, 8)), tmp_path / "out", bar=False) == []
 
 
-def test_a_photo_that_cannot_be_read_ends_the_batch_there_with_its_name(tmp_path: Path) -> None:
-    photos = folder(tmp_path / "in", "a.png", "b.png")
+def test_a_photo_that_cannot_be_read_ends_the_batch_there_with_its_name(studio: Studio, tmp_path: Path) -> None:
+    photos = folder(tmp_path / "in", "a.png", "b.png", "c.png")
     (photos / "b.png").write_bytes(b"damaged")
-    with pytest.raises(BadPicture, match=r"b\.png"):
-        run_batch(FakeStudio(), from_folder(photos, "x"), tmp_path / "out", bar=False)
-    assert (tmp_path / "out" / "a.png").exists()
+    with pytest.raises(BadPicture, match=r"^b: .*b\.png"):
+        run_batch(studio, from_folder(photos, "x", size=(8, 8)), tmp_path / "out", bar=False)
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["a.png"]
 
 
-def test_an_order_that_fails_ends_the_batch_with_its_own_error_and_the_orders_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def faceless(job: PictureJob, *, batch: bool) -> Results:
-        raise NoFace("Photo 1 shows no face.")
-
-    studio = FakeStudio()
-    monkeypatch.setattr(studio, "run", faceless)
+def test_an_order_that_fails_ends_the_batch_with_its_own_error_and_the_orders_name_and_is_begun_anew(
+    studio: Studio, tmp_path: Path
+) -> None:
+    orders = [row("anna", 800, "face_at=0 times=1"), row("ben", 801)]
     with pytest.raises(NoFace, match=r"^anna: Photo 1 shows no face\.$"):
-        run_batch(studio, from_folder(folder(tmp_path / "in", "anna.png"), "x"), tmp_path / "out", bar=False)
+        run_batch(studio, orders, tmp_path, bar=False)
+    assert begun(studio, 801) == 0
+    assert len(run_batch(studio, orders, tmp_path, bar=False)) == 2
+
+
+@pytest.fixture
+def two_devices(tmp_path: Path) -> Iterator[Path]:
+    """The state folder of a backend with two workers, in a thread of its own."""
+    made, leave = setup(tmp_path / "state", devices=("a", "b")), threading.Event()
+
+    def serve() -> None:
+        with Service(made) as service:
+            service.run(leave.is_set)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    while not (made.state / "connection.json").exists():
+        assert thread.is_alive()
+        time.sleep(0.02)
+    yield made.state
+    leave.set()
+    thread.join()
+
+
+def test_a_batch_has_both_devices_at_work_and_its_results_in_the_orders_order(two_devices: Path, tmp_path: Path) -> None:
+    out, done = tmp_path / "out", threading.Event()
+    working: set[frozenset[str]] = set()
+
+    def watch() -> None:
+        with Studio(two_devices, start=False) as watcher:
+            while not done.is_set():
+                working.add(frozenset(one.device for one in watcher.status().devices if one.job_id))
+                time.sleep(0.02)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        with Studio(two_devices, start=False) as own:
+            orders = [row("slow", 1, "steps=60 step_s=0.02"), *(row(f"quick {n}", n, "steps=5 step_s=0.02") for n in range(2, 6))]
+            made = run_batch(own, orders, out, bar=False)
+    finally:
+        done.set()
+        watching.join()
+    assert frozenset(("a", "b")) in working
+    assert [path.stem for path in made] == [order.name for order in orders]
+    assert (out / "quick 2.png").stat().st_mtime_ns < (out / "slow.png").stat().st_mtime_ns, "the second device did not wait for the first"
+
+
+SCRIPT = """
+import sys
+from backend.batch import Order, run_batch
+from backend.scripting import Studio, portrait_job
+
+def row(name, seed, prompt):
+    return Order(name, lambda: portrait_job(None, prompt, seed=seed, size=(8, 8)))
+
+with Studio(sys.argv[1], start=False) as studio:
+    run_batch(studio, [row("one", 900, sys.argv[3]), row("two", 901, "steps=1")], sys.argv[2], bar=False)
+"""
+
+
+@pytest.mark.parametrize("when", ["at work", "finished"])
+def test_the_job_of_a_script_that_is_killed_is_taken_up_by_the_next_run(studio: Studio, tmp_path: Path, when: str) -> None:
+    seed = {"at work": 900, "finished": 910}[when]
+    script = SCRIPT.replace("900", str(seed)).replace("901", str(seed + 1))
+    words = "steps=100 step_s=0.02"
+    killed = subprocess.Popen([sys.executable, "-c", script, str(studio._folder), str(tmp_path), words], cwd=ROOT)
+    end = time.monotonic() + 60
+    while not begun(studio, seed):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    killed.kill()
+    killed.wait()
+    assert not list(tmp_path.glob("*.png"))
+    assert (tmp_path / ".likeness-batch").stat().st_mode & 0o077 == 0
+    while when == "finished" and studio.status().running:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    made = run_batch(studio, [row("one", seed, words), row("two", seed + 1)], tmp_path, bar=False)
+    assert [path.name for path in made] == ["one.png", "two.png"]
+    assert (begun(studio, seed), begun(studio, seed + 1)) == (1, 1)
+
+
+def test_a_killed_scripts_job_is_cancelled_when_its_order_says_something_else_now(studio: Studio, tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    first = portrait_job(None, "steps=500 step_s=0.02", seed=920, size=(8, 8))
+    desk = studio.beside(Desk, record.client)
+    old = desk.begin(record, "one", first)
+    while not begun(studio, 920):
+        desk.look(old, first)
+    desk.close()
+    run_batch(studio, [row("one", 921)], tmp_path, bar=False)
+    assert studio.status().running == 0
+    assert Record(tmp_path).known("one") is None
+
+
+def test_ctrl_c_cancels_what_a_batch_has_at_work(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(desk: Desk) -> None:
+        wait(desk)
+        if begun(studio, 930):
+            raise KeyboardInterrupt
+
+    wait = Desk.wait
+    monkeypatch.setattr(Desk, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_batch(studio, [row("one", 930, "steps=500 step_s=0.02")], tmp_path, bar=False)
+    end = time.monotonic() + 5
+    while studio.status().running and time.monotonic() < end:
+        time.sleep(0.05)
+    assert studio.status().running == 0
+    assert Record(tmp_path).known("one") is None
+
+
+def test_a_disk_that_is_full_when_pictures_are_saved_costs_no_second_drawing(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(batch, "_save", full)
+    with pytest.raises(OSError, match="No space"):
+        run_batch(studio, [row("one", 940)], tmp_path, bar=False)
+    monkeypatch.undo()
+    assert len(run_batch(studio, [row("one", 940)], tmp_path, bar=False)) == 1
+    assert begun(studio, 940) == 1
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"client": "x", "jobs": {}}', b'{"client": 7', b'{"client": "../..", "jobs": {"one": 3}}'])
+def test_a_record_that_is_damaged_is_a_new_beginning(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / ".likeness-batch").write_bytes(text)
+    record = Record(tmp_path)
+    assert len(record.client) == 32
+    assert record.known("one") is None
 
 
 @pytest.mark.parametrize("names", [("a.png", "a.jpg"), ("A.png", "a.jpg")])
@@ -90,9 +228,8 @@ def test_two_lines_of_a_table_with_one_name_are_refused_and_named(tmp_path: Path
         from_csv(tmp_path / "t.csv")
 
 
-def test_orders_made_by_a_script_are_checked_before_the_first_is_done(tmp_path: Path) -> None:
-    studio = FakeStudio()
+def test_orders_made_by_a_script_are_checked_before_the_first_is_done(studio: Studio, tmp_path: Path) -> None:
     orders = [Order("one", lambda: PictureJob("x")), Order("one", lambda: PictureJob("y"))]
     with pytest.raises(InvalidRequest, match="one and one"):
         run_batch(studio, orders, tmp_path / "out", bar=False)
-    assert studio.before == []
+    assert studio.status().queued == studio.status().running == 0

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from running_backend import QUICK, setup, start_process
+from running_backend import QUICK, setup
 from scripted_worker import pixels
 
 from backend.batch import from_csv, run_batch
@@ -23,21 +22,6 @@ from protocol.errors import BackendUnavailable, InvalidRequest, NoFace, NotRunni
 from protocol.geometry import Extent
 from protocol.jobs import Character
 from protocol.results import WorkerStage
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    state = tmp_path_factory.mktemp("scripts") / "state"
-    process = start_process(state)
-    deadline = time.monotonic() + 120
-    while not (state / "connection.json").exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    with Studio(state, start=False) as made:
-        yield made
-    process.kill()
-    process.wait()
 
 
 def seen(seed: int, size: tuple[int, int] = (8, 8)) -> np.ndarray:
@@ -150,7 +134,7 @@ def test_a_batch_makes_what_is_missing_and_only_that(studio: Studio, tmp_path: P
     table.write_text("name,prompt,seed,count\none,steps=1,1,1\ntwo,steps=1,2,2\n", encoding="utf-8")
     out = tmp_path / "out"
     assert [path.name for path in run_batch(studio, from_csv(table), out, bar=False)] == ["one.png", "two.png"]
-    assert sorted(path.name for path in out.iterdir()) == ["one.png", "two-2.png", "two.png"]
+    assert sorted(path.name for path in out.glob("*.png")) == ["one.png", "two-2.png", "two.png"]
     (out / "one.png").unlink()
     assert [path.name for path in run_batch(studio, from_csv(table), out, bar=False)] == ["one.png"]
 
