@@ -108,8 +108,16 @@ class Failed:
     sentence: Sentence
 
 
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """From the worker, instead of `Ready`: why it cannot work here at all (there is no such device). It ends."""
+
+    code: Note
+    sentence: Sentence
+
+
 ToWorker: TypeAlias = Lease | Stop | Leave
-FromWorker: TypeAlias = Ready | Beat | Step | Shown | Finished | Failed
+FromWorker: TypeAlias = Ready | Unfit | Beat | Step | Shown | Finished | Failed
 Word: TypeAlias = ToWorker | FromWorker
 
 

@@ -2,10 +2,12 @@
 
 A worker is given up when its process ends, when it is silent, when its job makes no progress, or when it goes on with a job that nobody
 wants. It is started again after 1, 2, 4 … 30 seconds; five failures without ten good seconds between are said to the user, and tried on.
+A worker that says itself that it cannot work here is said at once. If its device never worked, it is not tried again (decision 22).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from protocol.errors import BackendUnavailable, Cancelled, LikenessError, Worker
 from protocol.planes import Plane
 from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
-from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stop, ToWorker, Word
+from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stop, ToWorker, Unfit, Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ class _Slot:
     models: tuple[ModelInfo, ...] = ()
     beat: Beat = field(default_factory=Beat)
     sentence: str = ""
+    worked: bool = False
+    """Whether a worker was ever ready on it."""
+    refused: bool = False
+    """Its last worker said that it cannot work here."""
 
 
 class Supervisor:
@@ -212,7 +218,7 @@ class Supervisor:
     # Inside ------------------------------------------------------------------------------------------------------------------------------
     def _start(self, slot: _Slot, now: float) -> None:
         slot.started_at = slot.heard_at = now
-        slot.ready_at, slot.beat = None, Beat()
+        slot.ready_at, slot.beat, slot.refused = None, Beat(), False
         try:
             slot.process = self._spawn(slot.device)
         except OSError as error:
@@ -235,6 +241,9 @@ class Supervisor:
         match word:
             case Ready():
                 slot.ready_at, slot.title, slot.models, slot.sentence = now, word.title, word.models, ""
+                slot.worked = True
+            case Unfit():
+                self._refuse(slot, word.sentence, now)
             case Beat():
                 slot.beat = word
                 if slot.ready_at is not None and now - slot.ready_at > self._patience.stable_s:
@@ -248,7 +257,7 @@ class Supervisor:
     def _about_job(self, slot: _Slot, word: FromWorker, blob: bytes, now: float) -> list[Report]:
         """What is said of another job than the leased one is of an attempt that was given up."""
         work = slot.work
-        if work is None or isinstance(word, Ready | Beat) or (word.job_id, word.attempt) != (work.job_id, work.attempt):
+        if work is None or isinstance(word, Ready | Unfit | Beat) or (word.job_id, word.attempt) != (work.job_id, work.attempt):
             return []
         match word:
             case Step():
@@ -294,6 +303,18 @@ class Supervisor:
         sentence = f"The process that computes on {slot.device} was started again: {cause}. {WorkerStalled.cure}"
         return [Death(work.job_id, work.attempt, sentence)]
 
+    def _refuse(self, slot: _Slot, sentence: str, now: float) -> None:
+        """Say it as it was said, without a log's last words. A device that worked before may come back, as after the computer slept."""
+        if slot.process is not None:
+            slot.process.kill()
+        slot.process = None
+        self._fail(slot, "it cannot work", "", now)
+        slot.refused = True
+        slot.sentence = sentence
+        if not slot.worked:
+            slot.retry_at = math.inf
+            slot.sentence = f"{sentence} Then end this backend (`likeness status --stop`) and start one on another device."
+
     def _fail(self, slot: _Slot, cause: str, last_words: str, now: float) -> None:
         slot.failures = 1 if slot.ready_at is not None and now - slot.ready_at > self._patience.stable_s else slot.failures + 1
         backoff = self._patience.backoff_s
@@ -305,7 +326,7 @@ class Supervisor:
 
     def _stage(self, slot: _Slot) -> WorkerStage:
         if slot.process is None or slot.ready_at is None:
-            if slot.failures >= self._patience.failures:
+            if slot.refused or slot.failures >= self._patience.failures:
                 return WorkerStage.UNAVAILABLE
             return WorkerStage.RESTARTING if slot.failures else WorkerStage.STARTING
         return WorkerStage.WORKING if slot.work is not None else WorkerStage.READY

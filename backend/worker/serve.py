@@ -17,7 +17,7 @@ from protocol.jobs import Job
 from protocol.planes import Plane
 from protocol.results import ModelInfo, Outcome
 
-from ..pipe import Beat, Channel, Failed, Finished, Lease, Leave, Ready, Shown, Step, Stop, decode_job, encode_outcome
+from ..pipe import Beat, Channel, Failed, Finished, Lease, Leave, Ready, Shown, Step, Stop, Unfit, decode_job, encode_outcome
 from ..planefile import Buffer, map_planes, write_planes
 from .memory import DeviceLost, Rung, climb_down
 
@@ -28,6 +28,8 @@ DEVICE_LOST = 70
 """Exit status of a worker whose device is lost."""
 FAULT = 71
 """Exit status of a worker that could not report."""
+UNFIT = 72
+"""Exit status of a worker that cannot work here, and said why."""
 
 
 class Watch(Protocol):
@@ -136,7 +138,11 @@ class _Reporter:
 def serve(channel: Channel, make: Callable[[], Pipeline], clock: Callable[[], float] = time.monotonic) -> int:
     """Work until the server says to leave; returns the exit status."""
     inbox = _Inbox(channel)
-    pipeline = make()
+    try:
+        pipeline = make()
+    except LikenessError as error:  # of the machine or the settings; anything else is a fault, and its place goes into the log
+        channel.send(Unfit(error.code, str(error)[:1000]))
+        return UNFIT
     channel.send(Ready(pipeline.title[:256], pipeline.models()))
     threading.Thread(target=_beat, args=(channel, pipeline), name="beat", daemon=True).start()
     while (leased := inbox.leases.get()) is not None:

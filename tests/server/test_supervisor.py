@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from backend.pipe import Beat, Failed, Finished, Lease, Leave, Ready, Step, Stop
+from backend.pipe import Beat, Failed, Finished, Lease, Leave, Ready, Step, Stop, Unfit
 from backend.server.supervisor import Death, End, Patience, Progress, Supervisor
 from protocol.results import WorkerStage
 
@@ -173,6 +173,45 @@ def test_backoff_grows_and_five_failures_are_said_with_the_last_words(room: Room
     assert stage is WorkerStage.UNAVAILABLE
     assert "no CUDA" in sentence
     assert "doctor" in sentence
+
+
+NO_CUDA = "The device 'cuda:9' cannot be used here (no CUDA). `likeness doctor` lists the devices."
+
+
+def test_a_worker_that_says_it_cannot_work_here_is_said_at_once_without_its_log_and_not_tried_again(room: Room) -> None:
+    room.after(1, Unfit("invalid-request", NO_CUDA))
+    stage, sentence = room.supervisor.summary()
+    assert stage is WorkerStage.UNAVAILABLE
+    assert sentence.startswith(NO_CUDA)
+    assert "--stop" in sentence
+    assert "RuntimeError" not in sentence
+    assert room.process.killed
+    room.after(1000)
+    assert len(room.processes) == 1
+
+
+def test_a_device_that_worked_before_and_is_refused_now_is_tried_again(room: Room) -> None:
+    room.after(0, Ready("a device"))
+    room.after(12)
+    room.process.gone = True
+    room.after(3)
+    room.after(0, Unfit("invalid-request", NO_CUDA))
+    assert room.supervisor.summary() == (WorkerStage.UNAVAILABLE, NO_CUDA)
+    room.after(10)
+    assert len(room.processes) == 3
+    room.after(0, Ready("a device"))
+    assert room.supervisor.summary() == (WorkerStage.READY, "")
+
+
+def test_a_device_that_is_refused_takes_nothing_from_the_other() -> None:
+    room = Room(("cuda:0", "cuda:9"))
+    room.supervisor.tick(0)
+    room.processes[0].words.append(Ready("one"))
+    room.processes[1].words.append(Unfit("invalid-request", NO_CUDA))
+    room.supervisor.tick(1)
+    assert room.supervisor.idle() == ["cuda:0"]
+    assert room.supervisor.summary() == (WorkerStage.READY, "")
+    assert room.supervisor.status()[1].sentence.startswith(NO_CUDA)
 
 
 def test_ten_good_seconds_forgive_earlier_failures(room: Room) -> None:

@@ -19,7 +19,7 @@ from backend.scripting import Studio
 from backend.server.dispatch import RESULT_BYTES
 from backend.server.queue import Limits
 from protocol.discovery import read_connection, write_connection
-from protocol.errors import DiskFull, NotRunning
+from protocol.errors import BackendUnavailable, DiskFull, NotRunning
 from protocol.events import Link
 from protocol.messages import JobUpdate, Priority, Stage, StatusReport
 from protocol.results import WorkerStage
@@ -142,6 +142,18 @@ def connectable(state: Path) -> bool:
     except NotRunning:
         return False
     return True
+
+
+def test_a_device_that_is_not_there_is_said_as_a_sentence_after_one_try(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    with Studio(state, options=["--on", "cuda:99"]) as studio:
+        with pytest.raises(BackendUnavailable, match=r"^The device 'cuda:99' cannot be used here .*--stop") as told:
+            studio.picture("anything", size=(8, 8))
+        assert "Traceback" not in str(told.value)
+        assert len(str(told.value)) < 400
+        log = (state / "logs" / "worker-cuda-99.log").read_text()
+        assert "Traceback" not in log
+        studio.shut_down()
 
 
 def test_a_backend_that_was_killed_is_started_again_by_the_script_that_waits(tmp_path: Path) -> None:
