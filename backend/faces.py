@@ -49,6 +49,7 @@ _MARGIN_FILL = 0.5
 _STRIDE = 32
 """SCRFD's coarsest feature map: the sides of its input are multiples of this."""
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face in a photo, in that photo's pixels.

@@ -24,7 +24,6 @@ _LIMBS = ((0, 2), (1, 2), (3, 2), (4, 2))
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 
 
-
 def aligned_crop(rgb: Pixels, keypoints: Floats, side: int) -> Pixels:
     """The face, turned upright and scaled as ArcFace expects it: (height, width, 3) and (5, 2) -> (side, side, 3).
 

@@ -151,9 +151,7 @@ def pillow(plane: Plane) -> Image.Image:
 def results_of(outcome: Pictures, job: PictureJob) -> Results:
     """An outcome as scripts see it."""
     common = {"prompt": job.prompt, "negative": job.negative, "model": outcome.model}
-    pictures = tuple(
-        Result(pillow(made.picture), made.seed, made.similarities, {**common, "seed": made.seed}) for made in outcome.pictures
-    )
+    pictures = tuple(Result(pillow(made.picture), made.seed, made.similarities, {**common, "seed": made.seed}) for made in outcome.pictures)
     return Results(pictures, outcome.model, outcome.seconds, outcome.rung)
 
 

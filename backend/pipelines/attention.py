@@ -192,4 +192,3 @@ def style_layers(names: Sequence[str], factors: Mapping[str, float]) -> dict[int
             if name.startswith(prefix + "."):
                 found[index] = factor
     return found
-

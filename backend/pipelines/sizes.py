@@ -24,6 +24,7 @@ SDXL_BUCKETS = (
 INSTANTID_AVOIDS = Extent(1024, 1024)
 """At exactly this size InstantID paints stock photo watermarks: its training pictures had them (InstantID/InstantID issue 91)."""
 
+
 def snap(extent: Extent, grid: int) -> Extent:
     """The nearest size whose sides are multiples of `grid`, at least one each."""
     return Extent(max(1, round(extent.width / grid)) * grid, max(1, round(extent.height / grid)) * grid)

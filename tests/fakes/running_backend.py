@@ -17,9 +17,7 @@ from protocol.geometry import Extent
 from protocol.jobs import PictureJob, Sampling
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-QUICK = Patience(
-    ready_s=60, first_step_s=30, step_s=30, silent_s=30, cancel_s=2, backoff_s=(0.05, 0.1, 0.2), stable_s=0.5, failures=3
-)
+QUICK = Patience(ready_s=60, first_step_s=30, step_s=30, silent_s=30, cancel_s=2, backoff_s=(0.05, 0.1, 0.2), stable_s=0.5, failures=3)
 
 
 def setup(
