@@ -5,7 +5,6 @@ Python's threads take turns, so work on many bytes calls `breathe` between parts
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 import time
@@ -13,32 +12,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from .protocol.errors import LikenessError
+from .protocol.desk.sentences import sentence_of
 
 T = TypeVar("T")
 PART = 1 << 16
 """Bytes handled between two breaths: well under a millisecond."""
 TURN_S = 0.002
 """How long `turn` hands results over before it leaves the rest to the next tick."""
-_LOG = logging.getLogger("likeness")
 
 
 def breathe() -> None:
     """Let the host's thread go on; does nothing there."""
     if threading.current_thread() is not threading.main_thread():
         time.sleep(0.0001)
-
-
-def sentence_of(error: BaseException) -> str:
-    """What to tell the artist about an error that somebody raised."""
-    if isinstance(error, LikenessError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"A file could not be read or written: {error.strerror or error}. Look whether the folder is there and the disk has room."
-    if isinstance(error, MemoryError):
-        return "The computer's memory is full. Select a smaller area, or close other documents."
-    _LOG.error("A mistake of the plug-in", exc_info=error)
-    return f"Likeness made a mistake ({type(error).__name__}) and left the document as it was. Please report it; the terminal says where."
 
 
 def _forget(handed: Callable[[], None]) -> None:

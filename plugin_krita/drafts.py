@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from . import pixels
-from .background import sentence_of
 from .desk import Desk
 from .host import CanvasProblem
+from .protocol.desk.sentences import sentence_of
 from .protocol.errors import InvalidRequest, LikenessError, NameTaken, NoFace
 from .protocol.geometry import Bounds, Box, Extent
 from .protocol.jobs import AnalyseFaces, MakeCharacter

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from .background import sentence_of
 from .desk import Desk
 from .form import form_from
 from .host import CanvasProblem
+from .protocol.desk.sentences import sentence_of
 from .protocol.planes import Plane
 from .results import Cache, Entry, History, opacity_of, opened, pack, unpack
 from .view import Result

@@ -8,23 +8,24 @@ import time
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
-from .desk import Answer, Desk
+from .desk import Desk
 from .drafts import Drafts
 from .form import Form, Mode, form_from
 from .gallery import Gallery
 from .host import DocumentCard, Host, LayerCard
-from .launcher import Launcher
 from .people import People
-from .pictures import Studio
 from .pose import PoseDesk
 from .protocol.client import Client
+from .protocol.desk.errands import Answer
+from .protocol.desk.launcher import Launcher
+from .protocol.desk.state_line import state_line
+from .protocol.desk.store import Store
 from .protocol.events import Event, Link, LinkChanged, Refused, WorkerChanged
 from .protocol.geometry import Bounds, Point
 from .protocol.messages import Models, StatusReport
 from .protocol.planes import Plane
 from .protocol.results import ModelInfo
-from .state_line import state_line
-from .store import Store
+from .studio import Studio
 from .view import Backend, Choice, DraftPhoto, Person, Progress, Result
 
 LOOK_S = 0.2

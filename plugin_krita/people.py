@@ -1,32 +1,23 @@
-"""Saved characters: the picker's list, renaming and deleting, and character files (the ZIP of backend/character_files.py)."""
+"""Saved characters: the picker's list, renaming and deleting, and character files."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .desk import Answer, Desk
+from .desk import Desk
 from .host import Host
-from .protocol.errors import BadPicture, InvalidRequest, LikenessError, NameTaken
+from .protocol.desk.character_file import damaged, read_character_file, write_character_file
+from .protocol.desk.errands import Answer
+from .protocol.desk.roster import Roster
+from .protocol.errors import LikenessError, NameTaken
 from .protocol.geometry import Point
 from .protocol.jobs import AnalyseFaces, MakeCharacter
-from .protocol.limits import MESSAGE_BYTES, PHOTOS
-from .protocol.messages import CharacterPhotos, Characters
+from .protocol.messages import CharacterPhotos
 from .protocol.planes import Plane
 from .protocol.results import CharacterCard, Faces, Outcome
 from .view import Person
-
-FORMAT = 1
-_NOTE = "character.json"
-MOST_PAGES = 100
-PHOTO_BYTES = MESSAGE_BYTES // PHOTOS
 
 
 class People:
@@ -36,70 +27,35 @@ class People:
         self._desk = desk
         self.persons: tuple[Person, ...] = ()
         self.offer: Callable[[str, tuple[Plane, ...], str], None] = lambda name, photos, sentence: None
-        self._page: list[Person] = []
-        self._asking = self._again = False
+        self._roster = Roster(desk, self._listed)
         self._poses: dict[str, tuple[Plane, tuple[Point, ...]]] = {}
 
-    # The list --------------------------------------------------------------------------------------------------------------------------
     def refresh(self) -> None:
-        """Ask for the whole list, page by page; the old one is shown until the new one is complete."""
-        if self._asking:
-            self._again = True
-            return
-        self._asking, self._page = True, []
-        self._ask_page(None, 0)
+        """Ask for the whole list; the old one is shown until the new one is complete."""
+        self._roster.refresh()
 
-    def disconnected(self) -> None:
-        """No answer is to be expected any more."""
-        self._asking = self._again = False
-
-    def _ask_page(self, after: str | None, number: int) -> None:
-        def take(answer: Answer) -> None:
-            if not isinstance(answer, Characters):
-                return
-            self._page += [_person(card) for card in answer.characters]
-            if answer.more and answer.characters and number < MOST_PAGES:
-                self._ask_page(answer.characters[-1].name, number + 1)
-                return
-            self.persons, self._asking = tuple(self._page), False
-            if self._again:
-                self._again = False
-                self.refresh()
-
-        def failed(code: str, sentence: str) -> None:
-            self._asking = False
-            self._desk.say(sentence)
-
-        self._desk.ask(self._desk.client.ask_characters(after), take, failed)
+    def _listed(self, cards: tuple[CharacterCard, ...]) -> None:
+        self.persons = tuple(_person(card) for card in cards)
 
     # One character ---------------------------------------------------------------------------------------------------------------------
     def rename(self, old: str, new: str) -> None:
         """Give a character another name, also in the form."""
-        new = new.strip()
-        if new == old:
-            return
-        if not new:
-            raise InvalidRequest("A character needs a name. Type at least one letter.")
-        if any(person.name == new for person in self.persons):
-            raise NameTaken(f"There is a character called {new!r} already. Choose another name, or delete that one first.")
 
-        def done(answer: Answer) -> None:
+        def done(new: str) -> None:
             form = self._desk.form
             rows = tuple(replace(row, name=new) if row.name == old else row for row in form.persons)
             self._desk.form = form.changed(persons=rows)
-            self.refresh()
 
-        self._desk.ask(self._desk.client.rename_character(old, new), done)
+        self._roster.rename(old, new, done)
 
     def delete(self, name: str) -> None:
         """Delete a character with all that is kept of it, and take it out of the form."""
 
-        def done(answer: Answer) -> None:
+        def done() -> None:
             form = self._desk.form
             self._desk.form = form.changed(persons=tuple(row for row in form.persons if row.name != name))
-            self.refresh()
 
-        self._desk.ask(self._desk.client.delete_character(name), done)
+        self._roster.delete(name, done)
 
     def export(self, name: str, path: str) -> None:
         """Write a character's photos as one file."""
@@ -160,49 +116,16 @@ class People:
 
 def write_character(host: Host, path: Path, name: str, photos: tuple[Plane, ...]) -> None:
     """Write a character file, whole or not at all. Raises `InvalidRequest` for one without photos of its own."""
-    if not photos:
-        raise InvalidRequest(f"{name!r} is a blend of others and has no photos of its own. Export the people it is made of instead.")
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_NOTE, json.dumps({"format": FORMAT, "name": name, "photos": len(photos)}, ensure_ascii=False))
-        for number, photo in enumerate(photos, 1):
-            archive.writestr(f"photo-{number}.png", host.png(photo))
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_bytes(data.getvalue())
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise InvalidRequest(f"{path} cannot be written: {error.strerror or error}. Choose another place.") from error
+    write_character_file(path, name, [host.png(photo) for photo in photos])
 
 
 def read_character(host: Host, path: Path) -> tuple[str, tuple[Plane, ...]]:
     """Name and photos of a character file. Raises `BadPicture` when it is none, is damaged, or holds more than the limits allow."""
+    name, photos = read_character_file(path)
     try:
-        with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(_NOTE).file_size > 4096:
-                raise ValueError("the note is too long")
-            note = json.loads(archive.read(_NOTE))
-            count, name = int(note["photos"]), note["name"]
-            if note["format"] != FORMAT or not 1 <= count <= PHOTOS or not isinstance(name, str) or not 1 <= len(name) <= 80:
-                raise ValueError("another format")
-            return name, tuple(_photo(host, archive, number) for number in range(1, count + 1))
-    except OSError as error:
-        raise BadPicture(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise BadPicture(f"{path.name} is no character that Likeness exported, or it is damaged. Export it again.") from error
-
-
-def _photo(host: Host, archive: zipfile.ZipFile, number: int) -> Plane:
-    info = archive.getinfo(f"photo-{number}.png")
-    if info.file_size > PHOTO_BYTES:
-        raise ValueError("a photo is too large")
-    data = archive.read(info)
-    # The size is read from the PNG's own header: a small file can hold a picture that fills the memory.
-    if data[:8] != b"\x89PNG\r\n\x1a\n" or int.from_bytes(data[16:20], "big") * int.from_bytes(data[20:24], "big") * 4 > PHOTO_BYTES:
-        raise ValueError("no PNG, or too large")
-    return host.from_png(data)
+        return name, tuple(host.from_png(photo) for photo in photos)
+    except ValueError as error:
+        raise damaged(path) from error
 
 
 def _person(card: CharacterCard) -> Person:

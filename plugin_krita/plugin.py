@@ -11,12 +11,12 @@ import krita
 
 from .canvas import KritaHost
 from .docker import DockerBody
-from .launcher import Launcher
 from .presenter import Presenter
 from .protocol.client import Client
+from .protocol.desk.launcher import Launcher
+from .protocol.desk.store import Store
 from .protocol.discovery import state_folder
 from .qt import QtCore, QtGui
-from .store import Store
 
 DOCKER_ID = "likeness"
 TITLE = "Likeness"
@@ -39,7 +39,7 @@ class Core:
         """The one presenter of this Krita."""
         if self._presenter is None:
             store = Store(_own_folder())
-            launcher = Launcher()
+            launcher = Launcher(Path(__file__).resolve().parent, host="Krita", install="run `likeness krita install` once")
             folder = launcher.state_folder() or state_folder(os.environ)
             client = Client(folder, store.client_id(), program=f"Krita {krita.Krita.instance().version()}")
             self._presenter = Presenter(KritaHost(), client, launcher, store)

@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
+from .protocol.desk.state_line import Backend as Backend
+from .protocol.desk.state_line import Light as Light
 from .protocol.geometry import Bounds, Box, Point
 from .protocol.planes import Plane
-
-
-class Light(Enum):
-    """The colour of the state line."""
-
-    OFF = "off"
-    WAIT = "wait"
-    READY = "ready"
-    BUSY = "busy"
-    TROUBLE = "trouble"
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The state line: one sentence, and whether the button that starts the backend is offered."""
-
-    light: Light
-    sentence: str
-    can_start: bool = False
 
 
 @dataclass(frozen=True)

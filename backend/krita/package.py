@@ -38,7 +38,7 @@ def plugin_files(libraries: Mapping[str, Library], backend: Mapping[str, object]
     if not (plugin / "__init__.py").is_file():
         raise InvalidRequest(f"The plug-in for Krita is not in {plugin}: this installation is not whole. Install Likeness again.")
     files = {path.name: path.read_bytes() for kind in _KINDS for path in plugin.glob(kind)}
-    files.update({f"protocol/{path.name}": path.read_bytes() for path in protocol.glob("*.py")})
+    files.update({path.relative_to(root).as_posix(): path.read_bytes() for path in protocol.rglob("*.py")})
     for folder, library in libraries.items():
         files.update({f"_wheels/{folder}/{path}": data for path, data in library.files.items()})
     files["NOTICE"] = notice(libraries).encode()

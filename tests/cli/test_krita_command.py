@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 from krita_wheels import pip_sees_only, write_pyzmq
+from plugin_krita.protocol.desk.launcher import Launcher
 
 from backend.cli.main import main
 from backend.krita import places
 from backend.krita.wheels import _copyable, _pip, targets_here
-from plugin_krita.launcher import Launcher
+
+KRITA = {"host": "Krita", "install": "run `likeness krita install` once"}
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +121,7 @@ def test_the_docker_starts_it_without_the_folders_that_krita_gives_to_its_own_py
         started.append((command, how["env"]))
 
     krita = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "pykrita"), "PYTHONHOME": str(tmp_path)}
-    launcher = Launcher(here(home).resources / "pykrita" / "likeness", krita, run=start)
+    launcher = Launcher(here(home).resources / "pykrita" / "likeness", krita, run=start, **KRITA)
     assert launcher.available() == ""
     launcher.start()
     [(command, environment)] = started

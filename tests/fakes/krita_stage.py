@@ -9,12 +9,12 @@ from pathlib import Path
 
 from krita_host import Document, FakeHost
 from plugin_krita.protocol.client import Client
+from plugin_krita.protocol.desk.store import Store
 from running_backend import QUICK, Pair
 
 from backend.server.queue import Limits
 from backend.service import Setup
 from plugin_krita.presenter import Presenter
-from plugin_krita.store import Store
 
 
 class FakeLauncher:

@@ -14,13 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from krita_host import FakeHost, array_of, plane_of
+from plugin_krita.protocol.desk.launcher import Launcher
+from plugin_krita.protocol.desk.store import Store
 from plugin_krita.protocol.errors import ServiceError
 from plugin_krita.protocol.geometry import Bounds
 
-from plugin_krita.launcher import Launcher
 from plugin_krita.results import NOTE_BYTES, Cache, Entry, History, opened, ordered, pack, packed_mask, unpack, unpacked_mask
-from plugin_krita.store import Store
 from plugin_krita.tickets import Ticket, ticket_from
+
+KRITA = {"host": "Krita", "install": "run `likeness krita install` once"}
 
 HOST = FakeHost()
 BOX = Bounds(3, 4, 8, 6)
@@ -198,11 +200,11 @@ def test_the_launcher_takes_the_installed_command_then_the_environments_then_the
     own = {"LIKENESS_COMMAND": f"{program} -m backend", "PATH": str(tmp_path)}
     (tmp_path / "likeness").write_text("#!/bin/sh\n")
     (tmp_path / "likeness").chmod(0o755)
-    Launcher(tmp_path / "plugin", {"PATH": str(tmp_path)}, run).start()
-    Launcher(tmp_path / "plugin", own, run).start()
+    Launcher(tmp_path / "plugin", {"PATH": str(tmp_path)}, run, **KRITA).start()
+    Launcher(tmp_path / "plugin", own, run, **KRITA).start()
     (tmp_path / "plugin").mkdir()
     (tmp_path / "plugin" / "backend.json").write_text(json.dumps({"command": [str(program), "-m", "likeness"], "state": None}))
-    Launcher(tmp_path / "plugin", own, run).start()
+    Launcher(tmp_path / "plugin", own, run, **KRITA).start()
     assert started == [
         [str(tmp_path / "likeness"), "serve", "--detach"],
         [str(program), "-m", "backend"],
@@ -211,12 +213,12 @@ def test_the_launcher_takes_the_installed_command_then_the_environments_then_the
 
 
 def test_without_a_command_the_launcher_says_why_and_what_to_do(tmp_path: Path):
-    launcher = Launcher(tmp_path, {"PATH": str(tmp_path)})
+    launcher = Launcher(tmp_path, {"PATH": str(tmp_path)}, **KRITA)
     assert "likeness krita install" in launcher.available()
     with pytest.raises(ServiceError, match="likeness krita install"):
         launcher.start()
     (tmp_path / "backend.json").write_text(json.dumps({"command": [str(tmp_path / "gone" / "python")]}))
-    assert "not there any more" in Launcher(tmp_path, {"PATH": ""}).available()
+    assert "not there any more" in Launcher(tmp_path, {"PATH": ""}, **KRITA).available()
 
 
 def test_in_a_sandbox_that_lets_no_program_out_the_docker_says_what_to_run(tmp_path: Path):
@@ -225,7 +227,7 @@ def test_in_a_sandbox_that_lets_no_program_out_the_docker_says_what_to_run(tmp_p
     (tmp_path / "likeness").chmod(0o755)
     state = "/h/Application Support/Likeness"
     (tmp_path / "backend.json").write_text(json.dumps({"command": [], "state": state}))
-    launcher = Launcher(tmp_path, {"PATH": str(tmp_path), "LIKENESS_COMMAND": sys.executable})
+    launcher = Launcher(tmp_path, {"PATH": str(tmp_path), "LIKENESS_COMMAND": sys.executable}, **KRITA)
     assert f"`likeness serve --state '{state}'`" in launcher.available()
     with pytest.raises(ServiceError, match="likeness serve"):
         launcher.start()
@@ -237,7 +239,7 @@ def test_a_backend_inherits_nothing_that_krita_has_set_for_its_own_python(tmp_pa
     """Krita 5.1.5 as Debian has it sets PYTHONPATH; the libraries' path is the user's there."""
     seen: list[dict[str, str]] = []
     environ = {"LIKENESS_COMMAND": sys.executable, "PATH": "", "PYTHONPATH": "/krita", "LD_LIBRARY_PATH": "/hers"}
-    Launcher(tmp_path, environ, lambda command, env, **_: seen.append(env)).start()
+    Launcher(tmp_path, environ, lambda command, env, **_: seen.append(env), **KRITA).start()
     assert seen == [{"LIKENESS_COMMAND": sys.executable, "PATH": "", "LD_LIBRARY_PATH": "/hers"}]
 
 
@@ -245,7 +247,7 @@ def test_a_backend_does_not_inherit_the_python_inside_an_appimage(tmp_path: Path
     (tmp_path / "backend.json").write_text(json.dumps({"command": [sys.executable]}))
     seen: list[dict[str, str]] = []
     environ = {"PATH": "", "APPIMAGE": "krita.appimage", "PYTHONHOME": "/inside", "LD_LIBRARY_PATH": "/inside", "HOME": "/h"}
-    Launcher(tmp_path, environ, lambda command, env, **_: seen.append(env)).start()
+    Launcher(tmp_path, environ, lambda command, env, **_: seen.append(env), **KRITA).start()
     assert seen == [{"PATH": "", "APPIMAGE": "krita.appimage", "HOME": "/h"}]
 
 
@@ -255,6 +257,6 @@ def test_what_is_started_is_in_a_session_of_its_own(tmp_path: Path):
     command = [sys.executable, "-c", f"import os; open({str(file)!r}, 'w').write(str(os.getsid(0) == os.getpid()))"]
     (tmp_path / "backend.json").write_text(json.dumps({"command": command}))
     made: list[subprocess.Popen[bytes]] = []
-    Launcher(tmp_path, {"PATH": ""}, lambda *a, **k: made.append(subprocess.Popen(*a, **k))).start()
+    Launcher(tmp_path, {"PATH": ""}, lambda *a, **k: made.append(subprocess.Popen(*a, **k)), **KRITA).start()
     made[0].wait(30)
     assert file.read_text() == "True"

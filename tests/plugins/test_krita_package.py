@@ -218,7 +218,7 @@ def test_the_package_has_every_source_and_nothing_else() -> None:
     sources = {path.name for path in (ROOT / "plugin_krita").glob("*.py")} | {"LICENSE", "Manual.html", "NOTICE"}
     assert {path for path in files if "/" not in path} == sources
     assert {path for path in files if path.startswith("protocol/")} == {
-        f"protocol/{path.name}" for path in (ROOT / "protocol").glob("*.py")
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "protocol").rglob("*.py")
     }
     assert not [path for path in (ROOT / "plugin_krita").rglob("*.py") if path.parent != ROOT / "plugin_krita"], (
         "package.py takes no sub-folders"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from krita_host import Document, FakeHost
 from krita_stage import FakeLauncher, Stage, painting
+from plugin_krita.protocol.desk.state_line import state_line
 from plugin_krita.protocol.events import Link
 from plugin_krita.protocol.results import WorkerStage
 
 from plugin_krita.form import Mode
-from plugin_krita.state_line import state_line
 from plugin_krita.view import Light
 
 

@@ -14,11 +14,11 @@ from dataclasses import replace
 
 from . import asking, pixels
 from .asking import Asked, Seen
-from .background import sentence_of
 from .desk import Desk
 from .form import Form, Mode, PersonRow
 from .gallery import Gallery
 from .host import CanvasProblem
+from .protocol.desk.sentences import sentence_of
 from .protocol.errors import LikenessError
 from .protocol.events import Event, Link, Refused
 from .protocol.geometry import Bounds, Extent, Point

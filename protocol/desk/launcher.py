@@ -1,4 +1,4 @@
-"""Starting the backend from the docker: which command, whether there is one, and a process that outlives Krita."""
+"""Starting the backend from an add-on: which command, whether there is one, and a process that outlives the host."""
 
 from __future__ import annotations
 
@@ -10,23 +10,31 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import cast
 
-from .protocol.errors import ServiceError
+from ..errors import ServiceError
 
-_HOW = "Install Likeness (its README says how) and run `likeness krita install` once, or set LIKENESS_COMMAND to its command."
 _PYTHONS = {"PYTHONHOME", "PYTHONPATH"}
-"""Krita sets them for its own Python, whichever way it is installed; another Python would not start, or find other plug-ins' modules."""
+"""A host sets them for its own Python, whichever way it is installed; another Python would not start, or find other plug-ins' modules."""
 _LIBRARIES = {"LD_LIBRARY_PATH", "LD_PRELOAD", "QT_PLUGIN_PATH", "QML2_IMPORT_PATH", "DYLD_LIBRARY_PATH"}
-"""A Krita that brings its own libraries sets them; where it does not, they are the user's."""
+"""A host that brings its own libraries sets them; where it does not, they are the user's."""
 
 
 class Launcher:
     """Finds the command in `backend.json` beside the plug-in, in LIKENESS_COMMAND, or as `likeness` on the PATH; the first of them."""
 
     def __init__(
-        self, folder: Path | None = None, environ: Mapping[str, str] | None = None, run: Callable[..., object] = subprocess.Popen
+        self,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+        run: Callable[..., object] = subprocess.Popen,
+        *,
+        host: str,
+        install: str,
     ) -> None:
-        self._folder = folder or Path(__file__).resolve().parent
+        """`folder` is where `backend.json` may lie, `host` the program's name, `install` how this add-on is told of a backend."""
+        self._folder, self._host = folder, host
+        self._how = f"Install Likeness (its README says how) and {install}, or set LIKENESS_COMMAND to its command."
         self._environ = dict(os.environ if environ is None else environ)
         self._run = run
 
@@ -35,11 +43,11 @@ class Launcher:
         command = self._command()
         if not command and self._is_shut_in():
             own = f" --state {shlex.quote(str(state))}" if (state := self.state_folder()) is not None else ""
-            return f"This Krita may not start other programs. Run `likeness serve{own}` in a terminal; the docker finds it by itself."
+            return f"This {self._host} may not start other programs. Run `likeness serve{own}` in a terminal; it is found by itself."
         if not command:
-            return f"No backend is installed on this computer, as far as this plug-in knows. {_HOW}"
+            return f"No backend is installed on this computer, as far as this add-on knows. {self._how}"
         if shutil.which(command[0], path=self._environ.get("PATH", "")) is None:
-            return f"The backend's program {command[0]} is not there any more. {_HOW}"
+            return f"The backend's program {command[0]} is not there any more. {self._how}"
         return ""
 
     def start(self) -> None:
@@ -60,7 +68,7 @@ class Launcher:
                 creationflags=flags,
             )
         except OSError as error:
-            raise ServiceError(f"{command[0]} could not be started: {error.strerror or error}. {_HOW}") from error
+            raise ServiceError(f"{command[0]} could not be started: {error.strerror or error}. {self._how}") from error
 
     def state_folder(self) -> Path | None:
         """Where the installed backend keeps its connection file, when `backend.json` says so."""
@@ -69,8 +77,8 @@ class Launcher:
 
     def _command(self) -> list[str]:
         noted = self._note().get("command")
-        if isinstance(noted, list) and noted and all(isinstance(word, str) for word in noted):
-            return [str(word) for word in noted]
+        if isinstance(noted, list) and (words := cast(list[object], noted)) and all(isinstance(word, str) for word in words):
+            return [str(word) for word in words]
         if self._is_shut_in():
             return []
         if own := self._environ.get("LIKENESS_COMMAND"):
@@ -79,21 +87,21 @@ class Launcher:
         return [found, "serve", "--detach"] if found else []
 
     def _is_shut_in(self) -> bool:
-        """Whether `likeness krita install` found a sandbox around this Krita that lets no program out: Snap's, the App Store's."""
+        """Whether `likeness krita install` found a sandbox around this host that lets no program out: Snap's, the App Store's."""
         return self._note().get("command") == []
 
     def _note(self) -> dict[str, object]:
         try:
-            note = json.loads((self._folder / "backend.json").read_text(encoding="utf-8"))
+            note: object = json.loads((self._folder / "backend.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return note if isinstance(note, dict) else {}
+        return cast(dict[str, object], note) if isinstance(note, dict) else {}
 
     def _clean(self) -> dict[str, str]:
-        """The environment without what Krita's own Python, its AppImage or its Snap set for themselves."""
+        """The environment without what the host's own Python, its AppImage or its Snap set for themselves."""
         inside = self._environ.get("APPIMAGE") or self._environ.get("SNAP") or "PYTHONHOME" in self._environ
         alien = _PYTHONS | _LIBRARIES if inside else _PYTHONS
         kept = {name: value for name, value in self._environ.items() if name not in alien}
         if (noted := self._note().get("environ")) and isinstance(noted, dict):
-            kept |= {str(name): str(value) for name, value in noted.items()}
+            kept |= {str(name): str(value) for name, value in cast(dict[object, object], noted).items()}
         return kept

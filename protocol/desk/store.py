@@ -1,4 +1,4 @@
-"""What the docker keeps on this computer over sessions: settings, the client's id, and what is known of each job that is not taken yet.
+"""What an add-on keeps on this computer over sessions: settings, the client's id, and what is known of each job that is not taken yet.
 
 Every file is written whole or not at all, for this user alone. A file that is damaged is as good as none.
 """
@@ -14,7 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from .protocol.discovery import write_private
+from ..discovery import write_private
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEEP_S = 31 * 24 * 3600
@@ -45,7 +45,7 @@ class Store:
         if _ID.fullmatch(found):
             return found
         made = uuid.uuid4().hex
-        with contextlib.suppress(OSError):  # without a disk the docker works all the same, only its jobs are not found again
+        with contextlib.suppress(OSError):  # without a disk the add-on works all the same, only its jobs are not found again
             self._write("client_id", made.encode())
         return made
 
@@ -54,7 +54,7 @@ class Store:
         return self._read(f"jobs/{job_id}") if _ID.fullmatch(job_id) else None
 
     def keep_job(self, job_id: str, data: bytes) -> None:
-        """Keep what is needed to place a job's result when Krita was closed meanwhile."""
+        """Keep what is needed to place a job's result when the host was closed meanwhile."""
         if _ID.fullmatch(job_id):
             self._write(f"jobs/{job_id}", data)
 

@@ -1,13 +1,34 @@
-"""The docker's first line: how it stands with the backend, in one sentence, and whether the button that starts it is offered."""
+"""An add-on's first line: how it stands with the backend, in one sentence, and whether the button that starts it is offered."""
 
 from __future__ import annotations
 
-from .protocol.events import Link
-from .protocol.results import WorkerStage
-from .view import Backend, Light
+from dataclasses import dataclass
+from enum import Enum
+
+from ..events import Link
+from ..results import WorkerStage
 
 START_S = 60.0
 """A backend answers in a second; a cold disk and a busy computer may take it longer."""
+
+
+class Light(Enum):
+    """The colour of the state line."""
+
+    OFF = "off"
+    WAIT = "wait"
+    READY = "ready"
+    BUSY = "busy"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The state line: one sentence, and whether the button that starts the backend is offered."""
+
+    light: Light
+    sentence: str
+    can_start: bool = False
 
 
 def state_line(
@@ -51,4 +72,5 @@ def _connected(worker: WorkerStage | None, sentence: str, title: str) -> Backend
             return Backend(Light.WAIT, sentence or "Connected; what computes is being started again …")
         case WorkerStage.UNAVAILABLE:
             return Backend(Light.TROUBLE, sentence or "Connected, but nothing computes. The backend's log says why.")
-    return Backend(Light.READY, "Connected")
+        case None:
+            return Backend(Light.READY, "Connected")
