@@ -48,6 +48,10 @@ class Setup:
         return self.state / "logs"
 
 
+_LOCK_S = 0.3
+"""Who asks whether a backend runs holds the lock for a moment: a backend that starts just then must not take that for another one."""
+
+
 class AlreadyRunning(Exception):  # noqa: N818  (an answer, not a failure)
     """Another backend has this state folder."""
 
@@ -58,7 +62,7 @@ class Service:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._lock = Lock(setup.state)
-        if not self._lock.acquire():
+        if not self._lock.acquire(_LOCK_S):
             raise AlreadyRunning
         note_starting(setup.state)
         make_private_folder(setup.logs)

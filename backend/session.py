@@ -27,6 +27,8 @@ TURN_S = 0.02
 _BUSY_S = 2.0
 _LEAVE_S = 2.0
 _RESTART_S = 1.0
+_START_S = 30.0
+"""For one that was started to be heard of: another one started meanwhile would serve for nobody when the first one ends."""
 _KEY_S = 10.0
 """A backend that is just starting has the lock already, and its new keys not yet in the file."""
 IDLE_MINUTES = 15
@@ -62,6 +64,7 @@ class Session:
         self._busy_until = 0.0
         self._awaited: set[int] = set()
         self._away_since: float | None = None
+        self._restarted_at: float | None = None
 
     def close(self) -> None:
         """Leave; the backend goes on. Waits for a moment until it has heard what it can forget."""
@@ -188,13 +191,18 @@ class Session:
         if link is Link.NOT_OUR_KEY and away > _KEY_S and not nobody_serves(self._folder):
             raise NotOurKey(self._client.sentence)
         if link is Link.CONNECTED:
-            self._away_since = None
+            self._away_since = self._restarted_at = None
         elif self._away_since is None:
             self._away_since = now
         elif away > AWAY_S:
             raise Lost
-        elif link is not Link.STARTING and away > _RESTART_S and nobody_serves(self._folder) and self._restart:
+        elif self._restart and self._may_restart(link, away, now) and nobody_serves(self._folder):
+            self._restarted_at = now
             self._restart()
+
+    def _may_restart(self, link: Link, away: float, now: float) -> bool:
+        begun = self._restarted_at is not None and now - self._restarted_at < _START_S
+        return link is not Link.STARTING and away > _RESTART_S and not begun
 
 
 def _is_about(event: Event, job_id: str) -> bool:

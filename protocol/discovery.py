@@ -174,16 +174,20 @@ class Lock:
         self._path = folder / _LOCK_FILE
         self._file: IO[bytes] | None = None
 
-    def acquire(self) -> bool:
-        """Take the lock; False if another process has it."""
-        file = self._path.open("ab")
-        try:
-            _lock(file.fileno())
-        except OSError:
-            file.close()
-            return False
-        self._file = file
-        return True
+    def acquire(self, wait_s: float = 0.0) -> bool:
+        """Take the lock; False if another process still has it after `wait_s` seconds."""
+        file, end = self._path.open("ab"), time.monotonic() + wait_s
+        while True:
+            try:
+                _lock(file.fileno())
+            except OSError:
+                if time.monotonic() >= end:
+                    file.close()
+                    return False
+                time.sleep(0.02)
+            else:
+                self._file = file
+                return True
 
     def release(self) -> None:
         """Give the lock back."""

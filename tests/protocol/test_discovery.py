@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -142,6 +143,19 @@ def test_one_lock_and_the_system_frees_it_when_its_holder_is_killed(tmp_path: Pa
     other.communicate()
     assert mine.acquire() is True
     mine.release()
+
+
+def test_who_may_wait_for_the_lock_has_it_once_it_is_free(tmp_path: Path) -> None:
+    """Asking whether a backend runs takes the lock for a moment: that must not send away one that is just starting."""
+    asking, starting = Lock(tmp_path / "s"), Lock(tmp_path / "s")
+    assert asking.acquire()
+    assert not starting.acquire()
+    freed = threading.Timer(0.2, asking.release)
+    freed.start()
+    assert starting.acquire(60.0)
+    freed.join()
+    assert not asking.acquire(0.1)
+    starting.release()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,7 +17,8 @@ import pytest
 import zmq
 from running_backend import Pair, job, setup
 
-from backend.launch import connect
+from backend import session
+from backend.launch import connect, start_detached
 from backend.scripting import Studio
 from backend.server.dispatch import RESULT_BYTES
 from backend.server.queue import Limits
@@ -156,14 +160,20 @@ def test_a_device_that_is_not_there_is_said_as_a_sentence_after_one_try(tmp_path
         studio.shut_down()
 
 
-def test_a_backend_that_was_killed_is_started_again_by_the_script_that_waits(tmp_path: Path) -> None:
-    import os
-    import signal
+def test_a_backend_that_was_killed_is_started_again_once_by_the_script_that_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one, started while the first is slow to start, would serve for nobody once that one has ended."""
+    started: list[float] = []
 
+    def slowly(*words: object) -> None:
+        started.append(time.monotonic())
+        threading.Timer(1.5, start_detached, words).start()
+
+    monkeypatch.setattr(session, "start_detached", slowly)
     with Studio(tmp_path / "state", options=SERVE) as studio:
         studio.picture("before", size=(8, 8))
         os.kill(studio.status().pid, signal.SIGKILL)
         assert len(studio.picture("after", size=(8, 8))) == 1
+        assert len(started) == 1
         studio.shut_down()
 
 
