@@ -133,6 +133,11 @@ def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, 
     )
 
 
+def is_named(thing: Any, name: str) -> bool:  # noqa: ANN401
+    """Whether an object has this name, or is a copy of one that has: Blender puts ".001" behind the second."""
+    return _COPY.sub("", thing.name) == name
+
+
 class Sight:
     """Lines of sight from a camera through the evaluated scene. Objects that are not rendered hide nothing."""
 
@@ -222,7 +227,7 @@ def _face_point(
         if place is not None:
             return place, "group"
     for empty in empties:
-        if _COPY.sub("", empty.name) == name:
+        if is_named(empty, name):
             return np.array(empty.evaluated_get(depsgraph).matrix_world.translation), "empty"
     place = _on_rig(posed, rig, point) if posed else None
     source = "bone"

@@ -7,7 +7,7 @@ nor drivers run again, and other add-ons' handlers do not hear of our render.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,10 +42,20 @@ class Surfaces:
     """(height, width): a surface is there."""
     normals: Floats | None
     """(height, width, 3) in camera space (x right, y up, z to the viewer), of length 1; None when not asked for."""
+    owner: NDArray[np.uint16] | None = None
+    """(height, width): 1 where the first of the objects asked for is seen, 2 for the second, … and 0 elsewhere; None when not asked for."""
 
 
-def render_surfaces(scene: Any, depsgraph: Any, camera: Camera, normals: bool = False) -> Surfaces:  # noqa: ANN401
+def render_surfaces(
+    scene: Any,  # noqa: ANN401
+    depsgraph: Any,  # noqa: ANN401
+    camera: Camera,
+    normals: bool = False,
+    owners: Sequence[Any] = (),
+) -> Surfaces:
     """What the camera sees of a scene: everything that is shown in the viewport and not switched off for rendering.
+
+    With `owners`, objects of the scene, also which of them is seen where; what they instance counts as theirs.
 
     Raises `SceneProblem` when Blender is rendering already, Cycles is switched off, or nothing is there to be seen.
     """
@@ -53,20 +63,23 @@ def render_surfaces(scene: Any, depsgraph: Any, camera: Camera, normals: bool = 
         raise SceneProblem("Blender is rendering at the moment. Wait until it is done, or stop it.")
     if not hasattr(scene, "cycles"):
         raise SceneProblem("The maps are rendered by Cycles, which is switched off. Switch it on in the preferences, under add-ons.")
-    facing = None
-    with _stage(scene, depsgraph, camera) as (stage, paint), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
+    facing = owner = None
+    with _stage(scene, depsgraph, camera, owners) as (stage, paint), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
         paint.show_distance()
         distance = _render(stage, Path(folder) / "distance.exr")
         if normals:
             paint.show_normals()
             facing = _render(stage, Path(folder) / "normals.exr")[..., :3] * 2 - 1
             facing = facing / np.maximum(np.linalg.norm(facing, axis=2, keepdims=True), 1e-6)
+        if owners:
+            paint.show_owner()
+            owner = np.rint(_render(stage, Path(folder) / "owner.exr")[..., 0]).astype(np.uint16)
     covered = distance[..., 3] > 0.5
-    return Surfaces(np.where(covered, distance[..., 0], np.float32(0)), covered, facing)
+    return Surfaces(np.where(covered, distance[..., 0], np.float32(0)), covered, facing, owner)
 
 
 @contextmanager
-def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, Paint]]:  # noqa: ANN401
+def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) -> Iterator[tuple[Any, Paint]]:  # noqa: ANN401
     """A scene with copies of everything that is seen and with the camera, and the paint on all of it.
 
     All of that is taken away again, whatever happens; so is the picture in which Blender keeps a render's result, where there was none.
@@ -82,11 +95,14 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, Pa
         _settings(stage, camera)
         paint = Paint(made)
         copies = _seen(scene, depsgraph, made)
-        for data in {data.session_uid: data for data, _ in copies}.values():
+        for data in {data.session_uid: data for data, _, _ in copies}.values():
             paint.over(data)
         stage.camera = _camera(camera, made)
-        for thing in (stage.camera, *(_placed(data, matrix, made) for data, matrix in copies)):
-            stage.collection.objects.link(thing)
+        stage.collection.objects.link(stage.camera)
+        for data, matrix, owner in copies:
+            copy = _placed(data, matrix, made)
+            copy.pass_index = 1 + owners.index(owner) if owner in owners else 0
+            stage.collection.objects.link(copy)
         yield stage, paint
     finally:
         bpy.data.batch_remove(made)
@@ -95,11 +111,11 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera) -> Iterator[tuple[Any, Pa
             getattr(bpy.app.handlers, name)[:] = kept
 
 
-def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix]]:  # noqa: ANN401
-    """A copy of every evaluated mesh and hair, with every place in the world where it is instanced."""
+def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix, Any]]:  # noqa: ANN401
+    """A copy of every evaluated mesh and hair, with every place in the world where it is instanced, and the user's object it is of."""
     rendered = set(_rendered(scene.collection))
     copies: dict[int, Any] = {}
-    places: list[tuple[Any, Matrix]] = []
+    places: list[tuple[Any, Matrix, Any]] = []
     for instance in depsgraph.object_instances:
         thing = instance.object
         owner = (instance.parent or thing).original
@@ -112,7 +128,7 @@ def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix
             hair = thing.type in HAIR_LIKE
             copies[key] = thing.data.copy() if hair else bpy.data.meshes.new_from_object(thing, depsgraph=depsgraph)
             made.append(copies[key])
-        places.append((copies[key], instance.matrix_world.copy()))
+        places.append((copies[key], instance.matrix_world.copy(), owner))
     return places
 
 

@@ -50,6 +50,12 @@ class Paint:
         links.new(turn.outputs[0], scale.inputs[0])
         links.new(scale.outputs[0], nodes.new("NodeGroupOutput").inputs[0])
 
+    def show_owner(self) -> None:
+        """From now on everything shines with the index of its object, a whole number."""
+        nodes = self._light.nodes
+        nodes.clear()
+        self._light.links.new(nodes.new("ShaderNodeObjectInfo").outputs["Object Index"], nodes.new("NodeGroupOutput").inputs[0])
+
     def _paint(self, material: Any) -> Any:  # noqa: ANN401
         """The same holes, but shining: a copy of a material with alpha, else the plain one."""
         holes = material is not None and _alpha_of(material) is not None
