@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .presenter import Presenter
 
 LARGEST_SEED = 2**31 - 1
+MOST_GROWN = 1024
+GROW = (
+    "How many pixels around the selection are worked out with it, so that it fits in; only what is within the selection is shown. "
+    "Below 0 the selection shrinks: so much of its edge stays nearly as it is."
+)
 
 
 def chosen_model(models: tuple[Choice, ...], named: str | None) -> Choice | None:
@@ -43,7 +48,8 @@ class AdvancedView(QtWidgets.QWidget):
         self.quality = Choices("How many steps: a draft is quick, fine takes the longest.")
         self.guidance = AutoNumber("How strictly the picture keeps to the prompt (guidance scale).", (0.0, 30.0), 0.5, 1)
         self.feather = AutoNumber("How softly the painted part goes over into the canvas, in pixels.", (0, 1024), 1, 0, " px")
-        self.grow = AutoNumber("How far the selection is widened before it is painted, in pixels.", (0, 1024), 1, 0, " px")
+        self.grow = Number(GROW, -MOST_GROWN, MOST_GROWN)
+        self.grow.setSuffix(" px")
         self.live = QtWidgets.QCheckBox("Show a live preview")
         self.live.setToolTip("Show the picture under way on the canvas and in the docker. It gets clearer with every step.")
         seed = row(self.seed, self.dice, self.lock)
@@ -91,7 +97,7 @@ class AdvancedView(QtWidgets.QWidget):
         self.quality.offer(tuple((_quality(quality, chosen_model(models, form.model)), quality) for quality in Quality), form.quality)
         self.guidance.put(form.guidance_scale)
         self.feather.put(form.feather)
-        self.grow.put(form.grow)
+        self.grow.put(form.grow or 0)
         self.live.setChecked(form.live_preview)
 
 

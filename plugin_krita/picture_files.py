@@ -89,8 +89,11 @@ def scaled(plane: Plane, extent: Extent, background: int | None = None) -> Plane
     return plane_of(image)
 
 
-def image_of(plane: Plane) -> Any:  # noqa: ANN401 - a QImage
-    """A QImage with pixels of its own."""
+def image_of(plane: Plane, side: int | None = None) -> Any:  # noqa: ANN401 - a QImage
+    """A QImage with pixels of its own; with `side` made smaller, where it is larger than that many pixels a side.
+
+    Raises `BadPicture` or `TooLarge` for a plane that is none.
+    """
     plane.check()
     formats = QtGui.QImage.Format
     form = {
@@ -100,8 +103,14 @@ def image_of(plane: Plane) -> Any:  # noqa: ANN401 - a QImage
         Layout.A8: formats.Format_Grayscale8,
     }[plane.layout]
     width, height = plane.extent.width, plane.extent.height
-    # The copy: Qt does not keep the buffer alive that an image was made of.
-    return QtGui.QImage(bytes(plane.data), width, height, width * plane.layout.channels, form).copy()
+    data = plane.data if isinstance(plane.data, bytes) else bytes(plane.data)
+    image = QtGui.QImage(data, width, height, width * plane.layout.channels, form)
+    if side is None or max(width, height) <= side:
+        return image.copy()  # Qt does not keep the buffer alive that an image was made of
+    keep, modes = QtCore.Qt.AspectRatioMode.KeepAspectRatio, QtCore.Qt.TransformationMode
+    if max(width, height) > 3 * side:  # the smooth way reads every pixel, which takes longer than a frame
+        image = image.scaled(2 * side, 2 * side, keep, modes.FastTransformation)
+    return image.scaled(side, side, keep, modes.SmoothTransformation)
 
 
 def plane_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage

@@ -53,6 +53,11 @@ class Presenter(Heart):
         self._studio.cancel()
 
     @guarded
+    def dismiss(self) -> None:
+        """Take the notice away: the artist has read it."""
+        self._desk.say("")
+
+    @guarded
     def show(self, key: str | None) -> None:
         """Show a result on the canvas; None hides it."""
         self._gallery.show(key)

@@ -85,18 +85,20 @@ def aim(form: Form, document: DocumentCard | None) -> str:
 
 
 class Notice(QtWidgets.QFrame):
-    """What the artist must know, with the style's own sign for a warning."""
+    """What the artist must know, with the style's own sign for a warning and a cross that takes it away."""
 
-    def __init__(self) -> None:
+    def __init__(self, icons: IconSource) -> None:
         super().__init__()
         self.setFrameShape(QtWidgets.QFrame.Shape.StyledPanel)
         self.words = Sentence()
         sign = QtWidgets.QLabel()
         sign.setPixmap(self.style().standardIcon(QtWidgets.QStyle.StandardPixmap.SP_MessageBoxWarning).pixmap(16, 16))
-        line = row(sign, self.words)
-        line.setContentsMargins(6, 4, 6, 4)
+        self.dismiss = GlyphButton("cross", "Take this notice away.", icons)
+        line = row(sign, self.words, self.dismiss)
+        line.setContentsMargins(6, 4, 2, 4)
         line.setStretch(1, 1)
         line.setAlignment(sign, Qt.AlignmentFlag.AlignTop)
+        line.setAlignment(self.dismiss, Qt.AlignmentFlag.AlignTop)
         self.setLayout(line)
         self.hide()
 
@@ -159,7 +161,7 @@ class PromptView(QtWidgets.QWidget):
         self.progress.hide()
         self.live = Picture(200)
         self.live.setToolTip("The picture under way. It gets clearer with every step.")
-        self.notice = Notice()
+        self.notice = Notice(icons)
         modes = row(*self.modes.values())
         modes.setSpacing(0)
         going = row(self.generate, self.count)
@@ -171,6 +173,7 @@ class PromptView(QtWidgets.QWidget):
         self.count.typed.connect(lambda value: presenter.change(count=value))
         self.generate.clicked.connect(lambda: presenter.generate())
         self.cancel.clicked.connect(lambda: presenter.cancel())
+        self.notice.dismiss.clicked.connect(lambda: presenter.dismiss())
 
     def _mode_button(self, mode: Mode, words: str, tip: str) -> ModeButton:
         button = ModeButton(words, tip)

@@ -5,34 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .protocol.planes import Layout, Plane
+from .picture_files import image_of
+from .protocol.planes import Plane
 from .qt import Qt, QtCore, QtGui, QtWidgets
 
 GAP = 4
 """Pixels between widgets of the docker, as in Krita's."""
 MOST_PIXELS = 640
 """A side of a picture in the docker: twice the width that a docker usually has, for fine screens."""
-
-
-def shown_image(plane: Plane, side: int) -> Any:  # noqa: ANN401 - a QImage
-    """The picture as a QImage with pixels of its own, at most `side` pixels a side: a photo has 2048, and is drawn at every redraw."""
-    formats = QtGui.QImage.Format
-    form = {
-        Layout.RGB8: formats.Format_RGB888,
-        Layout.RGBA8: formats.Format_RGBA8888,
-        Layout.BGRA8: formats.Format_ARGB32,
-        Layout.A8: formats.Format_Grayscale8,
-    }[plane.layout]
-    width, height = plane.extent.width, plane.extent.height
-    data = plane.data if isinstance(plane.data, bytes) else bytes(plane.data)
-    image = QtGui.QImage(data, width, height, width * plane.layout.channels, form)
-    keep = Qt.AspectRatioMode.KeepAspectRatio
-    if max(width, height) > 3 * side:  # the smooth way reads every pixel, which takes longer than a frame
-        image = image.scaled(2 * side, 2 * side, keep, Qt.TransformationMode.FastTransformation)
-    if max(image.width(), image.height()) > side:
-        return image.scaled(side, side, keep, Qt.TransformationMode.SmoothTransformation)
-    # The copy: Qt does not keep the buffer alive that an image was made of.
-    return image.copy()
 
 
 class Pixmaps:
@@ -46,7 +26,7 @@ class Pixmaps:
     def of(self, plane: Plane) -> Any:  # noqa: ANN401 - a QPixmap
         """The picture, scaled down to fit."""
         if id(plane) not in self._made:
-            self._made[id(plane)] = (plane, QtGui.QPixmap.fromImage(shown_image(plane, self._side)))
+            self._made[id(plane)] = (plane, QtGui.QPixmap.fromImage(image_of(plane, self._side)))
         return self._made[id(plane)][1]
 
     def keep(self, planes: Iterable[Plane]) -> None:
@@ -214,7 +194,7 @@ class Picture(QtWidgets.QWidget):
     def show_plane(self, plane: Plane | None) -> None:
         """Show another picture, or none."""
         size = self._pixmap.size() if self._pixmap is not None else None
-        self._pixmap = QtGui.QPixmap.fromImage(shown_image(plane, MOST_PIXELS)) if plane is not None else None
+        self._pixmap = QtGui.QPixmap.fromImage(image_of(plane, MOST_PIXELS)) if plane is not None else None
         self.setVisible(plane is not None)
         if self._pixmap is not None and self._pixmap.size() != size:
             self.updateGeometry()

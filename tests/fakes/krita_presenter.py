@@ -103,6 +103,11 @@ class FakePresenter:
     def cancel(self) -> None:
         self.asked.append(("cancel",))
 
+    def dismiss(self) -> None:
+        self.asked.append(("dismiss",))
+        self.notice = ""
+        self._news.add("notice")
+
     def show(self, key: str | None) -> None:
         self.asked.append(("show", key))
 

@@ -50,6 +50,7 @@ class Stage:
         self.launcher = launcher or FakeLauncher()
         self.heard: list[frozenset[str]] = []
         self.turn: Callable[[], object] = lambda: time.sleep(0.005)
+        self.pair: Pair | None = None
         self.presenter = self._presenter()
 
     def _presenter(self) -> Presenter:
@@ -64,6 +65,8 @@ class Stage:
         return self.host.documents[self.host.active or ""]
 
     def serve(self, pair: Pair) -> None:
+        """Have this backend answer between two ticks; `pair` is there to stop and to start it again."""
+        self.pair = pair
         self.turn = lambda: pair.service.broker.turn(0.005) if pair.service is not None else time.sleep(0.005)
 
     def until(self, done: Callable[[], object], timeout_s: float = 60.0) -> None:

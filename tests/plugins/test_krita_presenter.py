@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 from krita_host import Document, array_of
-from krita_stage import Stage, painting
+from krita_stage import Stage
 from painting_worker import colour, similarity
 
 from plugin_krita.form import Mode
 from plugin_krita.host import CanvasProblem
 from plugin_krita.view import Light
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    pair = painting(tmp_path / "state")
-    made = Stage(tmp_path / "krita", tmp_path / "state", Document("one", name="portrait.kra"))
-    made.serve(pair)
-    made.pair = pair
-    yield made
-    made.presenter.close()
-    pair.close()
 
 
 def generate(stage: Stage, count: int = 2, **values: object) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from krita_host import Document, FakeHost
+from krita_host import FakeHost
 from krita_stage import FakeLauncher, Stage, painting
 from plugin_krita.protocol.desk.state_line import state_line
 from plugin_krita.protocol.events import Link
@@ -14,17 +13,6 @@ from plugin_krita.protocol.results import WorkerStage
 
 from plugin_krita.form import Mode
 from plugin_krita.view import Light
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Iterator[Stage]:
-    pair = painting(tmp_path / "state")
-    made = Stage(tmp_path / "krita", tmp_path / "state", Document("one", name="portrait.kra"))
-    made.serve(pair)
-    made.pair = pair
-    yield made
-    made.presenter.close()
-    pair.close()
 
 
 def test_without_a_backend_the_line_offers_to_start_one_and_says_how_it_goes(tmp_path: Path):

@@ -145,6 +145,15 @@ def test_a_notice_is_shown_until_there_is_none(docker, presenter, words):
     assert not docker.prompt.notice.isVisible()
 
 
+def test_a_notice_that_was_read_is_taken_away_by_its_cross(docker, presenter, words):
+    presenter.put(notice="The picture could not be painted. Try a smaller selection.")
+    docker.prompt.notice.dismiss.click()
+    presenter.tick()
+    assert presenter.asked == [("dismiss",)]
+    assert "Try a smaller selection." not in words(docker)
+    assert not docker.prompt.notice.isVisible()
+
+
 def test_results_are_shown_in_the_presenters_order_with_their_similarity(docker, presenter):
     presenter.put(results=(result("a", 0.78), result("b", 0.61, applied=True), result("c", None)))
     tiles = docker.results.tiles.tiles()
