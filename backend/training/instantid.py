@@ -40,8 +40,8 @@ FACE_COUNTS = 2.5
 """How much more an error in the face counts than one elsewhere: the identity is there, the rest follows the text."""
 STRENGTH = 0.8
 """Of image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
-LIKENESS_COUNTS = 0.04
-"""How much the loss of likeness counts beside the error of the noise: about three times as much gradient as that."""
+LIKENESS_COUNTS = 0.03
+"""How much the loss of likeness counts beside the error of the noise: about twice as much gradient as that."""
 SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
     "portrait of a neutral person, blue shirt, glasses, grey background",

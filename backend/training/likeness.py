@@ -106,7 +106,7 @@ class LikenessLoss:
             batch: what was noised.
             guess: the UNet's answer.
             rows: which pictures of the data set.
-            persons: for each of them, all pictures of its person; their mean embedding is the goal.
+            persons: for each of them, all pictures of its person.
             counted: bool (n,), which of them had a face to go by.
         """
         steps = len(self.kept)
@@ -117,11 +117,12 @@ class LikenessLoss:
         pictures = self.base.vae.decode(latents / self.base.vae.config.scaling_factor, return_dict=False)[0].float()
         picked = chosen.cpu().numpy()
         faces = aligned(pictures.clamp(-1.2, 1.2), np.asarray(self.people.keypoints[rows[picked]]))
-        goals = tensor(np.stack([self._goal(persons[int(place)]) for place in picked])).to(self.device)
+        goals = tensor(np.stack([self._goal(int(rows[place]), persons[int(place)]) for place in picked])).to(self.device)
         unlike = 1 - functional.cosine_similarity(self.network(faces), goals)
         # A guess at a noisy picture changes it by sqrt((1 - kept) / kept) as much as the noise: half of that, in logarithms, is taken back.
         return (unlike * self.kept.to(self.device)[batch.t[chosen]] ** 0.25).sum() / len(rows)
 
-    def _goal(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        found = np.asarray(self.embeddings[rows], np.float32)
-        return (found / np.linalg.norm(found, axis=1, keepdims=True)).mean(0)
+    def _goal(self, row: int, person: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Halfway between the person's mean and the very picture: glasses that the text asks for must not make a face less alike."""
+        found, own = np.asarray(self.embeddings[person], np.float32), np.asarray(self.embeddings[row], np.float32)
+        return (found / np.linalg.norm(found, axis=1, keepdims=True)).mean(0) + own / np.linalg.norm(own)

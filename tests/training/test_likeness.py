@@ -96,7 +96,7 @@ def test_a_guess_that_follows_the_gradient_becomes_more_alike(frozen: Base, peop
         climber.zero_grad()
         loss.backward()
         climber.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < 0.9 * losses[0]
 
 
@@ -108,6 +108,19 @@ def test_nobody_is_asked_about_without_a_face_to_go_by_or_in_mere_noise(frozen: 
     assert float(asked[0]) == pytest.approx(float(asked[1]))
     assert float(asked[0]) > 0
     assert float(asked[2]) == 0
+
+
+def test_a_person_as_the_very_picture_shows_it_is_more_alike_than_as_another_one_does(
+    frozen: Base, people: People, recogniser: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Glasses that the text asks for must not make a face less alike."""
+    likeness = LikenessLoss(recogniser, people, frozen)
+    picture = torch.from_numpy(np.array(people.pictures[:1])).permute(0, 3, 1, 2).float() / 127.5 - 1
+    monkeypatch.setattr(frozen.vae, "decode", lambda latents, return_dict: (picture,))
+    batch, noise = noised(frozen, [5])
+    same_person, counted = EVERY[:1], torch.ones(1, dtype=torch.bool)
+    shown, other = (float(likeness(batch, noise, np.array([row]), same_person, counted)) for row in (0, 1))
+    assert shown < other
 
 
 def test_a_step_makes_pictures_drawn_from_noise_more_alike_and_leaves_base_and_recogniser_as_they_were(
