@@ -39,8 +39,8 @@ print("DRAWN", round(sum(task.drawn), 4))
 """
 
 
-def trained(out: Path, *, together: bool) -> list[str]:
-    """What both processes print, each after five steps; as `accelerate launch --cpu --num_processes 2` starts them."""
+def trained(outs: tuple[Path, Path], *, together: bool) -> list[str]:
+    """What both processes print, each after five steps in its folder; as `accelerate launch --cpu --num_processes 2` starts them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -54,7 +54,7 @@ def trained(out: Path, *, together: bool) -> list[str]:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        for rank in range(2)
+        for rank, out in enumerate(outs)
     ]
     return [process.communicate(timeout=180)[0] for process in begun]
 
@@ -65,7 +65,7 @@ def said(output: str, word: str) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torch's gloo has no IPv4 interface to bind on some Windows machines")
 def test_two_processes_learn_from_different_pictures_and_end_with_the_same_weights(tmp_path: Path) -> None:
-    one, other = trained(tmp_path, together=True)
+    one, other = trained((tmp_path, tmp_path), together=True)
     assert said(one, "WEIGHTS") == said(other, "WEIGHTS")
     assert said(one, "DRAWN") != said(other, "DRAWN")
     assert "EXPORTED" in one
@@ -76,6 +76,9 @@ def test_two_processes_learn_from_different_pictures_and_end_with_the_same_weigh
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torch's gloo has no IPv4 interface to bind on some Windows machines")
 def test_processes_that_are_not_told_to_work_together_would_write_over_each_other(tmp_path: Path) -> None:
-    """The twin: what happened when the first question for the device did not read what `accelerate launch --cpu` asks for."""
-    outputs = trained(tmp_path, together=False)
-    assert ["EXPORTED" in output for output in outputs] != [True, False]
+    """The twin: what happened when the first question for the device did not read what `accelerate launch --cpu` asks for.
+
+    Both write. Each has a folder here: in one folder one of the two may trip over the other's files, and then it writes nothing.
+    """
+    outputs = trained((tmp_path / "one", tmp_path / "other"), together=False)
+    assert ["EXPORTED" in output for output in outputs] == [True, True]
