@@ -22,14 +22,11 @@ from .camera import Camera
 from .maps import Floats, Mask
 from .scene import SceneProblem
 from .scene_paint import NAME, Paint
+from .scene_quiet import quiet
 
 MESH_LIKE = frozenset({"MESH", "CURVE", "SURFACE", "META", "FONT"})
 HAIR_LIKE = frozenset({"CURVES", "POINTCLOUD"})
 """Rendered as they are; what becomes a mesh is above. Particle hair and volumes are left out."""
-_QUIET = (
-    *("render_init", "render_pre", "render_post", "render_write", "render_stats", "render_complete", "render_cancel"),
-    *("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +60,7 @@ def render_surfaces(
         raise SceneProblem("Blender is rendering at the moment. Wait until it is done, or stop it.")
     if not hasattr(scene, "cycles"):
         raise SceneProblem("The maps are rendered by Cycles, which is switched off. Switch it on in the preferences, under add-ons.")
-    facing = owner = None
+    facing = None
     with _stage(scene, depsgraph, camera, owners) as (stage, paint), tempfile.TemporaryDirectory(prefix="likeness-") as folder:
         paint.show_distance()
         distance = _render(stage, Path(folder) / "distance.exr")
@@ -71,10 +68,8 @@ def render_surfaces(
             paint.show_normals()
             facing = _render(stage, Path(folder) / "normals.exr")[..., :3] * 2 - 1
             facing = facing / np.maximum(np.linalg.norm(facing, axis=2, keepdims=True), 1e-6)
-        if owners:
-            paint.show_owner()
-            owner = np.rint(_render(stage, Path(folder) / "owner.exr")[..., 0]).astype(np.uint16)
     covered = distance[..., 3] > 0.5
+    owner = np.where(covered, np.rint(distance[..., 1]), 0).astype(np.uint16) if owners else None
     return Surfaces(np.where(covered, distance[..., 0], np.float32(0)), covered, facing, owner)
 
 
@@ -84,12 +79,7 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) ->
 
     All of that is taken away again, whatever happens; so is the picture in which Blender keeps a render's result, where there was none.
     """
-    before = {image.session_uid for image in bpy.data.images}
-    handlers = {name: list(getattr(bpy.app.handlers, name)) for name in _QUIET}
-    made: list[Any] = []
-    try:
-        for name in _QUIET:
-            getattr(bpy.app.handlers, name).clear()
+    with quiet() as made:
         stage = bpy.data.scenes.new(NAME)
         made.append(stage)
         _settings(stage, camera)
@@ -104,11 +94,6 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) ->
             copy.pass_index = 1 + owners.index(owner) if owner in owners else 0
             stage.collection.objects.link(copy)
         yield stage, paint
-    finally:
-        bpy.data.batch_remove(made)
-        bpy.data.batch_remove([image for image in bpy.data.images if image.session_uid not in before])
-        for name, kept in handlers.items():
-            getattr(bpy.app.handlers, name)[:] = kept
 
 
 def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix, Any]]:  # noqa: ANN401

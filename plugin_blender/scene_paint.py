@@ -32,10 +32,13 @@ class Paint:
                 mesh.materials.append(painted)
 
     def show_distance(self) -> None:
-        """From now on everything shines with its distance along the viewing axis."""
-        nodes = self._light.nodes
+        """From now on everything shines with its distance along the viewing axis in red and the index of its object in green."""
+        nodes, links = self._light.nodes, self._light.links
         nodes.clear()
-        self._light.links.new(nodes.new("ShaderNodeCameraData").outputs["View Z Depth"], nodes.new("NodeGroupOutput").inputs[0])
+        both = nodes.new("ShaderNodeCombineXYZ")
+        links.new(nodes.new("ShaderNodeCameraData").outputs["View Z Depth"], both.inputs["X"])
+        links.new(nodes.new("ShaderNodeObjectInfo").outputs["Object Index"], both.inputs["Y"])
+        links.new(both.outputs[0], nodes.new("NodeGroupOutput").inputs[0])
 
     def show_normals(self) -> None:
         """From now on everything shines with its normal in camera space, moved to 0 … 1, as light is never negative."""
@@ -50,15 +53,9 @@ class Paint:
         links.new(turn.outputs[0], scale.inputs[0])
         links.new(scale.outputs[0], nodes.new("NodeGroupOutput").inputs[0])
 
-    def show_owner(self) -> None:
-        """From now on everything shines with the index of its object, a whole number."""
-        nodes = self._light.nodes
-        nodes.clear()
-        self._light.links.new(nodes.new("ShaderNodeObjectInfo").outputs["Object Index"], nodes.new("NodeGroupOutput").inputs[0])
-
     def _paint(self, material: Any) -> Any:  # noqa: ANN401
         """The same holes, but shining: a copy of a material with alpha, else the plain one."""
-        holes = material is not None and _alpha_of(material) is not None
+        holes = material is not None and alpha_of(material) is not None
         key = material.name_full if holes else ""
         if key not in self._painted:
             self._painted[key] = self._shine(material.copy() if holes else bpy.data.materials.new(NAME))
@@ -71,7 +68,7 @@ class Paint:
             painted.use_nodes = True
         painted.node_tree.animation_data_clear()
         nodes, links = painted.node_tree.nodes, painted.node_tree.links
-        alpha = _alpha_of(painted)
+        alpha = alpha_of(painted)
         if alpha is None:
             nodes.clear()
         output = painted.node_tree.get_output_node("CYCLES") or nodes.new("ShaderNodeOutputMaterial")
@@ -95,7 +92,7 @@ class Paint:
         return painted
 
 
-def _alpha_of(material: Any) -> Any:  # noqa: ANN401
+def alpha_of(material: Any) -> Any:  # noqa: ANN401
     """The socket that says how opaque a material is, or None: the alpha of its shader, or what mixes it with a transparent one."""
     if material.node_tree is None:
         return None
