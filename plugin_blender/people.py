@@ -1,0 +1,125 @@
+"""Saved characters, shared with Krita and with scripts: the backend's list, new ones, renaming, deleting, and character files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from .chores import Chores, Steps
+from .protocol.desk.character_file import check_exportable, read_character_file, write_character_file
+from .protocol.desk.errands import Answer, Errands
+from .protocol.desk.roster import Roster
+from .protocol.errors import InvalidRequest, LikenessError, NameTaken
+from .protocol.jobs import MakeCharacter
+from .protocol.limits import PHOTOS
+from .protocol.messages import CharacterPhotos
+from .protocol.planes import Plane
+from .protocol.results import CharacterCard
+
+
+class Pictures(Protocol):
+    """What Blender does with picture files."""
+
+    def png(self, plane: Plane) -> Steps[bytes]:
+        """A plane as PNG."""
+        ...
+
+    def open_png(self, data: bytes) -> Plane:
+        """A PNG as a plane. Raises `LikenessError` when it is none."""
+        ...
+
+
+class People:
+    """`renamed(old, new)` is called when a character has another name, with "" when it is gone."""
+
+    def __init__(self, errands: Errands, chores: Chores, pictures: Pictures) -> None:
+        self._errands, self._chores, self._pictures = errands, chores, pictures
+        self._roster = Roster(errands, lambda cards: None)
+        self.renamed: Callable[[str, str], None] = lambda old, new: None
+        self.making = ""
+        """The name of the character that is being made; "" when none is."""
+        self.made = ""
+        """The last that was made."""
+
+    @property
+    def cards(self) -> tuple[CharacterCard, ...]:
+        """All of them, in the backend's order."""
+        return self._roster.cards
+
+    def refresh(self) -> None:
+        """Ask for the list."""
+        self._roster.refresh()
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a character another name. Raises `InvalidRequest` for one that cannot be."""
+        self._roster.rename(old, new, lambda new: self.renamed(old, new))
+
+    def delete(self, name: str) -> None:
+        """Delete a character with all that is kept of it."""
+        self._roster.delete(name, lambda: self.renamed(name, ""))
+
+    def make(self, name: str, photos: Sequence[Plane], face: int = 0, replace: bool = False, model: str = "") -> None:
+        """Save a person from photos; `face` 0 is the largest face of each. Raises `InvalidRequest` for what cannot be."""
+        name = name.strip()
+        if not name:
+            raise InvalidRequest("The character needs a name. Type one.")
+        if not photos:
+            raise InvalidRequest("There is no photo yet. Choose one or more picture files or images.")
+        if len(photos) > PHOTOS:
+            raise InvalidRequest(f"A character takes {PHOTOS} photos at most; more change nothing that can be seen. Choose fewer.")
+        if not replace and any(card.name == name for card in self.cards):
+            raise NameTaken(f"There is a character called {name!r} already. Choose another name, or replace it.")
+
+        def failed(code: str, sentence: str) -> None:
+            self.making = ""
+            self._errands.say(sentence)
+            if code == NameTaken.code:
+                self.refresh()
+
+        job = MakeCharacter(name, tuple(photos), face or None, replace, model or None)
+        self._errands.errand(job, lambda outcome: self._done(name), failed)
+        self.making = name
+
+    def _done(self, name: str) -> None:
+        self.making, self.made = "", name
+        self.refresh()
+
+    def export(self, name: str, path: Path) -> None:
+        """Write a character's photos as one file."""
+
+        def take(answer: Answer) -> None:
+            if isinstance(answer, CharacterPhotos):
+                self._chores.do(
+                    self._written(path, answer),
+                    lambda _: self._errands.say(f"{name} is written to {path.name}."),
+                    self._errands.say,
+                )
+
+        self._errands.ask(self._errands.client.export_character(name), take)
+
+    def _written(self, path: Path, answer: CharacterPhotos) -> Steps[None]:
+        check_exportable(answer.name, answer.photos)
+        photos: list[bytes] = []
+        for photo in answer.photos:
+            photos.append((yield from self._pictures.png(photo)))
+        write_character_file(path, answer.name, photos)
+
+    def import_file(self, path: Path, name: str = "", replace: bool = False) -> None:
+        """Make a character from such a file, under its own name or this one."""
+
+        def then(read: tuple[str, tuple[Plane, ...]]) -> None:
+            try:
+                self.make(name or read[0], read[1], replace=replace)
+            except LikenessError as error:
+                self._errands.blame(error)
+
+        self._chores.do(self._opened(path), then, self._errands.say)
+
+    def _opened(self, path: Path) -> Steps[tuple[str, tuple[Plane, ...]]]:
+        name, photos = read_character_file(path)
+        planes: list[Plane] = []
+        for photo in photos:
+            planes.append(self._pictures.open_png(photo))  # Blender opens a file in one go
+            yield
+        return name, tuple(planes)

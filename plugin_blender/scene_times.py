@@ -1,0 +1,83 @@
+"""Several shots of one press: other frames, markers and cameras, seen in a copy of the scene. The user's frame and unkeyed poses stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+
+from .scene import SceneProblem
+
+MOST = 64
+_FRAME_HANDLERS = ("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One shot to take. `frame` None: now; `camera` None: the panel's."""
+
+    name: str
+    frame: int | None = None
+    camera: Any = None
+
+
+def frames(scene: Any, first: int, last: int, step: int) -> list[Moment]:  # noqa: ANN401 - bpy, as everywhere here
+    """One for every `step`th frame. Raises `SceneProblem` for none, and for more than 64."""
+    numbers = range(first, last + 1, max(1, step))
+    return _some([Moment(f"frame {number}", number, _marked_camera(scene, number)) for number in numbers[: MOST + 1]], "frame")
+
+
+def markers(scene: Any) -> list[Moment]:  # noqa: ANN401
+    """One for every marker of the timeline, in order, with the camera that is bound to it. Raises `SceneProblem` for none, or too many."""
+    found = sorted(scene.timeline_markers, key=lambda marker: marker.frame)
+    return _some([Moment(marker.name, marker.frame, marker.camera or _marked_camera(scene, marker.frame)) for marker in found], "marker")
+
+
+def cameras(scene: Any, selected: Any = ()) -> list[Moment]:  # noqa: ANN401
+    """One for every selected camera, or where fewer than two are, for every camera of the scene, by name; all of this moment."""
+    chosen = [thing for thing in selected if thing.type == "CAMERA"]
+    found = chosen if len(chosen) > 1 else [thing for thing in scene.objects if thing.type == "CAMERA"]
+    return _some([Moment(thing.name, None, thing) for thing in sorted(found, key=lambda one: one.name)], "camera")
+
+
+@contextmanager
+def other_times(scene: Any, view_layer: Any) -> Iterator[Any]:  # noqa: ANN401
+    """A function from a frame to the scene and depsgraph of that frame.
+
+    They belong to a copy of the scene: animation that is evaluated there is not written into the user's objects, so a pose without keys
+    is still there afterwards. Other add-ons' frame handlers do not hear of it.
+    """
+    kept = {name: list(getattr(bpy.app.handlers, name)) for name in _FRAME_HANDLERS}
+    copy = None
+    try:
+        for name in _FRAME_HANDLERS:
+            getattr(bpy.app.handlers, name).clear()
+        copy = scene.copy()
+
+        def at(frame: int) -> tuple[Any, Any]:
+            copy.frame_set(frame)
+            return copy, copy.view_layers[view_layer.name].depsgraph
+
+        yield at
+    finally:
+        if copy is not None:
+            bpy.data.scenes.remove(copy)
+        for name, handlers in kept.items():
+            getattr(bpy.app.handlers, name)[:] = handlers
+
+
+def _marked_camera(scene: Any, frame: int) -> Any:  # noqa: ANN401
+    """The camera that markers switch to at that frame; None: none of them does."""
+    before = [marker for marker in scene.timeline_markers if marker.camera and marker.frame <= frame]
+    return max(before, key=lambda marker: marker.frame).camera if before else None
+
+
+def _some(moments: list[Moment], what: str) -> list[Moment]:
+    if not moments:
+        raise SceneProblem(f"The scene has no {what} to draw. Add one, or choose another way in the panel.")
+    if len(moments) > MOST:
+        raise SceneProblem(f"More than {MOST} shots are more than one press takes. Choose fewer {what}s.")
+    return moments

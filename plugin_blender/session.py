@@ -1,0 +1,55 @@
+"""One presenter for one Blender: made when it is first needed, from folders, a command and what Blender does with pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from .people import Pictures
+from .presenter import Presenter
+from .protocol.client import Client
+from .protocol.desk.launcher import Launcher
+from .protocol.desk.store import Store
+from .protocol.discovery import state_folder
+from .shelf import Shelf
+
+INSTALL = "name its command in the add-on's preferences"
+
+
+class Session:
+    """What the panels hold on to. `folder()` is the add-on's own folder, `command()` the preferences' words that start a backend."""
+
+    def __init__(self, folder: Callable[[], Path], command: Callable[[], str], pictures: Pictures, program: str = "Blender") -> None:
+        self._folder, self._command, self._pictures, self._program = folder, command, pictures, program
+        self._presenter: Presenter | None = None
+
+    @property
+    def presenter(self) -> Presenter:
+        """Made at the first call: a Blender that renders on a farm needs none."""
+        if self._presenter is None:
+            self._presenter = open_presenter(self._folder(), self._environ(), self._pictures, self._program)
+        return self._presenter
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was needed yet."""
+        return self._presenter is not None
+
+    def close(self) -> None:
+        """Leave; the next call begins anew, so that new preferences count."""
+        if self._presenter is not None:
+            self._presenter.close()
+            self._presenter = None
+
+    def _environ(self) -> dict[str, str]:
+        command = self._command().strip()
+        return {**os.environ, **({"LIKENESS_COMMAND": command} if command else {})}
+
+
+def open_presenter(folder: Path, environ: Mapping[str, str], pictures: Pictures, program: str) -> Presenter:
+    """A presenter whose settings, jobs and results lie in `folder`."""
+    launcher = Launcher(folder, environ, host="Blender", install=INSTALL)
+    store = Store(folder)
+    client = Client(launcher.state_folder() or state_folder(environ), store.client_id(), program=program)
+    return Presenter(client, launcher, store, Shelf(folder / "results"), pictures)
