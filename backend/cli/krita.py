@@ -89,7 +89,7 @@ def _remove(found: Sequence[Place]) -> int:
 
 
 def _zip(out: Path, fresh: bool) -> int:
-    from ..krita.kritarc import write_whole
+    from ..addons.archive import write_whole
     from ..krita.package import plugin_files, side_files, zip_of
     from ..krita.wheels import targets_everywhere
 
@@ -110,7 +110,8 @@ def _zip(out: Path, fresh: bool) -> int:
 
 def _libraries(targets: Sequence[Target], fresh: bool) -> tuple[dict[str, Library], list[Target], dict[Target, str]]:
     """Every library by its folder, which builds there are, and for the others why not."""
-    from ..krita.wheels import NoWheel, msgpack, pyzmq
+    from ..addons.wheels import NoWheel
+    from ..krita.wheels import msgpack, pyzmq
 
     cache = cache_home(os.environ) / "wheels"
     libraries = {"any": msgpack()}
@@ -126,9 +127,7 @@ def _libraries(targets: Sequence[Target], fresh: bool) -> tuple[dict[str, Librar
 
 
 def _serves(target: Target, python: tuple[int, int] | None) -> bool:
-    from ..krita.wheels import STABLE_SINCE
-
-    return python is not None and (target.python == python or (target.python >= STABLE_SINCE and python >= STABLE_SINCE))
+    return python is not None and (target.python == python or (target.build.is_stable and python >= target.python))
 
 
 def _word_on(place: Place) -> str:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 from protocol.errors import InvalidRequest
 
-from .kritarc import disable, enable, write_whole
+from ..addons.archive import write_whole
+from ..addons.starting import starting_command
+from .kritarc import disable, enable
 from .package import NAME
 from .places import Place, Starts
-
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 def install(place: Place, files: Mapping[str, bytes], beside: Mapping[str, bytes]) -> None:
@@ -55,7 +54,7 @@ def backend_of(place: Place, python: str = sys.executable) -> dict[str, object]:
 
     Krita puts its own folders into PYTHONPATH, whichever way it is installed; the backend must not find other plug-ins' modules there.
     """
-    command = [*_interpreter(python), "serve", "--detach"]
+    command = starting_command(python)
     match place.starts:
         case Starts.THROUGH_FLATPAK:
             command = ["flatpak-spawn", "--host", *command]
@@ -67,16 +66,6 @@ def backend_of(place: Place, python: str = sys.executable) -> dict[str, object]:
         command += ["--state", str(place.state)]
     state = None if place.state is None else str(place.state)
     return {"command": command, "state": state, "environ": {"PYTHONHOME": "", "PYTHONPATH": ""}}
-
-
-def _interpreter(python: str) -> Sequence[str]:
-    """The words that run `likeness` from any folder. -P: a folder called backend where Krita was started must not be taken for ours."""
-    try:
-        metadata.distribution("likeness-studio")
-    except metadata.PackageNotFoundError:
-        start = f"import sys; sys.path.insert(0, {str(_ROOT)!r}); from backend.__main__ import main; sys.exit(main())"
-        return [python, "-P", "-c", start]
-    return [python, "-P", "-m", "backend"]
 
 
 def _replace(folder: Path, files: Mapping[str, bytes]) -> None:

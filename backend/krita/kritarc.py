@@ -6,12 +6,13 @@ Krita 5.1.5). It is only seen at its next start.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from protocol.errors import InvalidRequest
+
+from ..addons.archive import write_whole
 
 _GROUP = "[python]"
 _KEY = "enable_likeness"
@@ -97,15 +98,3 @@ def _change(file: Path, how: Callable[[str], str]) -> None:
         raise InvalidRequest(
             f"Krita's settings {file} cannot be written ({error.strerror}). Look at the rights on it, and try again."
         ) from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it; it keeps the rights of the one that it replaces. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        temporary.write_bytes(data)
-        if path.exists():
-            os.chmod(temporary, path.stat().st_mode & 0o777)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from ..addons.starting import is_running
+
 
 class Starts(Enum):
     """How this Krita can start a backend outside itself."""
@@ -103,10 +105,4 @@ def python_of_krita(krita: str | None = None) -> tuple[int, int] | None:
 
 def krita_runs() -> bool:
     """Whether a Krita runs on this machine; False where processes cannot be looked at."""
-    import psutil
-
-    try:
-        names = {str(process.info["name"] or "").lower() for process in psutil.process_iter(["name"])}
-    except (psutil.Error, OSError):
-        return False
-    return bool(names & {"krita", "krita.exe", "krita.com"})
+    return is_running("krita")

@@ -15,9 +15,10 @@ import pytest
 from krita_wheels import pip_sees_only, write_pyzmq
 from plugin_krita.protocol.desk.launcher import Launcher
 
+from backend.addons.wheels import pip_words
 from backend.cli.main import main
 from backend.krita import places
-from backend.krita.wheels import _copyable, _pip, targets_here
+from backend.krita.wheels import _copyable, targets_here
 
 KRITA = {"host": "Krita", "install": "run `likeness krita install` once"}
 
@@ -178,7 +179,7 @@ def test_an_environment_without_pip_uses_the_one_that_waits_in_ensurepip(home: P
     pytest.importorskip("ensurepip", reason="Debian's Python comes without ensurepip")
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else find(name))
-    assert "_bundled" in (_pip() or ["", ""])[1]
+    assert "_bundled" in (pip_words() or ["", ""])[1]
     assert main(["krita", "install", "--home", str(home)]) == 0
     assert list(home.rglob("cp310-*/zmq/__init__.py"))
 

@@ -16,12 +16,13 @@ import pytest
 from krita_wheels import write_pyzmq
 
 import plugin_krita.wheels as chooser
+from backend.addons.wheels import NoWheel
 from backend.krita import install as installing
 from backend.krita.install import backend_of, install, remove
 from backend.krita.kritarc import disable, disabled, enable, enabled
 from backend.krita.package import notice, plugin_files, side_files, zip_of
 from backend.krita.places import Starts, krita_runs, places, python_of_krita
-from backend.krita.wheels import Library, NoWheel, Target, msgpack, read_wheel, system_of, targets_everywhere
+from backend.krita.wheels import Library, Target, msgpack, read_wheel, system_of, targets_everywhere
 from protocol.errors import InvalidRequest
 
 ROOT = Path(__file__).resolve().parents[2]
