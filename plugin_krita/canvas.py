@@ -14,6 +14,7 @@ from . import picture_files as pictures
 from .canvas_colour import check_size, document_pixels, node_pixels
 from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes
 from .host import CanvasProblem, Capture, DocumentCard, LayerCard
+from .krita_files import KRITA_FILES, annotation_in
 from .protocol.errors import LikenessError
 from .protocol.geometry import Bounds, Extent
 from .protocol.planes import Layout, Plane
@@ -164,11 +165,24 @@ class KritaHost:
         return bytes(self._open(document).annotation(STATE_NOTE)) or None
 
     @_asked
-    def write_note(self, document: str, data: bytes) -> None:
+    def write_note(self, document: str, data: bytes, news: bool = False) -> None:
         """Keep bytes with the document, in its file when it is saved."""
         found = self._open(document)
         self._kept_key(found)
         _annotate(found, STATE_NOTE, "Likeness: history of this picture", data)
+        if news:
+            found.setModified(True)  # Krita saves nothing that is not modified, not even when it is told to
+
+    @_asked
+    def file(self, document: str) -> str:
+        """Where the document is saved, if that is a file of Krita's own kind: others have no annotations."""
+        found = self._find(document)
+        path = "" if found is None else str(found.fileName())
+        return path if path.lower().endswith(KRITA_FILES) else ""
+
+    def note_in_file(self, path: str) -> bytes | None:
+        """The note in a file of Krita's own kind; in any thread."""
+        return annotation_in(path, STATE_NOTE)
 
     def tell(self, sentence: str) -> None:
         """A short message over the canvas; nothing where no canvas is shown."""
@@ -203,7 +217,7 @@ class KritaHost:
         """The document's key: known since it was opened, or from its file, or new."""
         root = key_of(document.rootNode())
         if root not in self._keys:
-            key = bytes(document.annotation(KEY_NOTE)).decode("ascii", "replace")
+            key = bytes(document.annotation(KEY_NOTE)).decode("ascii", "replace") or _key_of_file(str(document.fileName()))
             roots = {key_of(d.rootNode()) for d in Krita.instance().documents() if d.rootNode() is not None}
             taken = {known for other, known in self._keys.items() if other in roots}
             # Two files with one key are a file and its copy: the one that is opened later is a document of its own.
@@ -216,6 +230,11 @@ class KritaHost:
         if bytes(document.annotation(KEY_NOTE)) != key.encode("ascii"):
             _annotate(document, KEY_NOTE, "Likeness: key of this picture", key.encode("ascii"))
         return key
+
+
+def _key_of_file(path: str) -> str:
+    """The key of a file in which none is saved: one of Krita's before it is saved with ours, and every PNG. "" without a file."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"file:{path}").hex if path else ""
 
 
 def _annotate(document: Any, name: str, words: str, data: bytes) -> None:  # noqa: ANN401

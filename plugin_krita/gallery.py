@@ -1,32 +1,29 @@
-"""The results that the docker shows: one history for each document of this session, its note in the document, what is on the canvas."""
+"""The results that the docker shows: one history for each document of this session, and what of it is on the canvas."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 
 from .desk import Desk
 from .form import form_from
-from .host import CanvasProblem
+from .keeping import Keeper
 from .protocol.desk.sentences import sentence_of
 from .protocol.planes import Plane
-from .results import Cache, Entry, History, opacity_of, opened, pack, unpack
+from .results import Cache, Entry, History, opacity_of, opened
 from .view import Result
 
 MOST_HISTORIES = 8
-SAVE_S = 1.0
-"""Between two writings of a history that only changed a little; new pictures are written at once."""
 
 
 class Gallery:
-    """`kept(job_id)` is called when the pictures of a job are in their document's note."""
+    """`kept(job_id)` is called when the pictures of a job can be lost no more."""
 
     def __init__(self, desk: Desk, clock: Callable[[], float]) -> None:
-        self._desk, self._clock = desk, clock
+        self._desk = desk
+        self._keeper = Keeper(desk, clock, lambda job_id: self.kept(job_id), self._changed)
         self._histories: dict[str, History] = {}
         self._cache = Cache()
         self._applying: set[str] = set()
-        self._saved_at = float("-inf")
         self.kept: Callable[[str], None] = lambda job_id: None
         self.history: History | None = None
         self.results: tuple[Result, ...] = ()
@@ -47,35 +44,9 @@ class Gallery:
             history = self._histories.setdefault(document, History(document))
             self._histories[document] = self._histories.pop(document)
             self.history = history
-            self._read(history)
+            self._keeper.read(history)
             self._forget_others()
         self._changed()
-
-    def _read(self, history: History) -> None:
-        """Read the document's note; what this session has beyond it (the document was closed without saving) is written again."""
-        try:
-            note = self._desk.host.read_note(history.document)
-        except CanvasProblem as problem:
-            self._desk.blame(problem)
-            note = None
-        if history.loaded:
-            history.dirty = history.dirty or (note is None and bool(history.entries)) or (note is not None and len(note) != history.written)
-            return
-        if note is None:
-            history.loaded = True
-            return
-        data, host = bytes(note), self._desk.host
-
-        def take(entries: list[Entry]) -> None:
-            history.add(entries)
-            history.loaded, history.dirty, history.written = True, False, len(data)
-            self._changed()
-
-        def failed(sentence: str) -> None:
-            history.loaded = True
-            self._desk.say(sentence)
-
-        self._desk.background.do(lambda: unpack(host, data), take, failed)
 
     def _forget_others(self) -> None:
         for document, history in list(self._histories.items()):
@@ -87,38 +58,12 @@ class Gallery:
     def add(self, history: History, entries: Iterable[Entry]) -> None:
         """New pictures."""
         history.add(entries)
-        self._saved_at = float("-inf")
+        self._keeper.at_once()
         self._changed()
 
     def tick(self) -> None:
         """Write what changed into the document's note."""
-        history = self.history
-        if history is None or not history.loaded or not history.dirty or history.packing:
-            return
-        if self._clock() - self._saved_at < SAVE_S:
-            return
-        self._saved_at = self._clock()
-        history.dirty, history.packing = False, True
-        entries = list(history.entries.values())
-        jobs = set(history.unsaved)
-        written, failed = partial(self._write, history, jobs), partial(self._unwritten, history)
-        self._desk.background.do(lambda: pack(entries), written, failed)
-
-    def _unwritten(self, history: History, sentence: str) -> None:
-        history.packing = False
-        self._desk.say(sentence)
-
-    def _write(self, history: History, jobs: set[str], data: bytes) -> None:
-        history.packing = False
-        try:
-            self._desk.host.write_note(history.document, data)
-        except CanvasProblem:
-            history.dirty = True  # the document is closed: written when it is in front again
-            return
-        history.written = len(data)
-        for job in jobs:
-            history.unsaved.discard(job)
-            self.kept(job)
+        self._keeper.tick(self.history, tuple(self._histories.values()))
 
     # The canvas ------------------------------------------------------------------------------------------------------------------------
     def show(self, key: str | None) -> None:

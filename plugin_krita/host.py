@@ -114,8 +114,19 @@ class Host(Protocol):
         """What `write_note` kept in the document's file; None: nothing."""
         ...
 
-    def write_note(self, document: str, data: bytes) -> None:
-        """Keep some bytes with the document, in its file when it is saved. No step of undo, and it does not make it modified."""
+    def write_note(self, document: str, data: bytes, news: bool = False) -> None:
+        """Keep some bytes with the document, in its file when it is saved. No step of undo.
+
+        With `news` there is something that the artist wants in the file, and the document counts as modified; else it does not.
+        """
+        ...
+
+    def file(self, document: str) -> str:
+        """Path of the file that has the note when the document is saved; "" while there is none, or one that keeps no notes."""
+        ...
+
+    def note_in_file(self, path: str) -> bytes | None:
+        """What `write_note` kept, as that file has it on the disk; None: nothing. Called from a thread of its own, and never raises."""
         ...
 
     def tell(self, sentence: str) -> None:

@@ -59,7 +59,7 @@ class Entry:
 
 @dataclass
 class History:
-    """The pictures of one document in this session. `unsaved`: jobs whose pictures are here and not yet in the document's note."""
+    """The pictures of one document in this session. `unsaved`: jobs whose pictures are here, and nowhere yet where they outlive Krita."""
 
     document: str
     entries: dict[str, Entry] = field(default_factory=dict)
@@ -72,6 +72,12 @@ class History:
     shown: str | None = None
     written: int = -1
     """Length of the note as it was last written or read."""
+    digest: str = ""
+    """Of the note of which this computer keeps a copy; "" when the document's file has everything."""
+    file: str = ""
+    """Where the document was last known to be saved."""
+    file_seen: int = -1
+    """When that file had been changed as it was last looked into, in nanoseconds."""
 
     def results(self) -> tuple[Result, ...]:
         """Newest generation first, in it the most alike first."""

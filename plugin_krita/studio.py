@@ -1,7 +1,8 @@
 """Generate, and everything that follows it: jobs, their progress and previews, and their pictures, until these are safe in the document.
 
-Pictures of a document are fetched when it is the active one, written into its note, and only then acknowledged; until then the backend
-keeps them. So neither Krita's death nor the backend's loses one, and a closed document gets its pictures when it is opened again.
+Pictures of a document are fetched when it is the active one, written into its note and a copy on this computer (`keeping.py`), and only
+then acknowledged; until then the backend keeps them. So neither Krita's death nor the backend's loses one, and a closed document gets its
+pictures when it is opened again.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ class Studio:
         return [one for one in self._unfinished() if one.generation == ticket.generation and one.job_id != ticket.job_id]
 
     def _kept(self, job_id: str) -> None:
-        """The pictures of this job are in the document: the backend may forget them."""
+        """The pictures of this job can be lost no more: the backend may forget them."""
         self._tickets.pop(job_id, None)
         self._desk.client.acknowledge(job_id)
         self._forget_file(job_id)

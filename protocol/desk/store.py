@@ -28,6 +28,11 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self._folder = Path(folder)
 
+    @property
+    def folder(self) -> Path:
+        """Where the files are; an add-on may have folders of its own in it."""
+        return self._folder
+
     def settings(self) -> object:
         """What `keep_settings` kept, or an empty object."""
         try:

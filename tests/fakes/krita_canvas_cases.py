@@ -359,6 +359,11 @@ def picture_files() -> dict[str, Any]:
     return krita_file_cases.picture_files(host, OUT[0])
 
 
+def saving() -> dict[str, Any]:
+    document, host = scene()
+    return krita_file_cases.saving(document, host, OUT[0])
+
+
 def large_canvas() -> dict[str, Any]:
     """Milliseconds of what is called again and again, on a canvas of 24 megapixels."""
     document, host = scene(6000, 4000)
@@ -388,4 +393,4 @@ def large_canvas() -> dict[str, Any]:
 
 
 CASES = [pixels_in_and_out, selection, depths, cmyk, round_trips, half_transparent, preview_and_apply, masks, notes_and_files]
-CASES += [left_over_preview, unwilling_documents, picture_files, large_canvas]
+CASES += [left_over_preview, unwilling_documents, picture_files, saving, large_canvas]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from krita import Krita
 from likeness.canvas import KritaHost
 from likeness.host import CanvasProblem
 from likeness.protocol.errors import BadPicture
@@ -61,3 +62,45 @@ def scaled(host: KritaHost) -> dict[str, Any]:
         "same": bytes(same.data) == half.data,
         "rgb": bytes(rgb.data).hex(),
     }
+
+
+def saving(document: Any, host: KritaHost, folder: str) -> dict[str, Any]:
+    """When a note is in a file, and which key a file has."""
+    key, path, plain = host.document().key, os.path.join(folder, "saving.kra"), os.path.join(folder, "plain.png")
+    host.save_picture(Plane(Layout.RGB8, Extent(8, 8), bytes(192)), plain)
+    document.setModified(False)
+    told: dict[str, Any] = {"unnamed": [host.file(key), host.note_in_file(path)]}
+    document.saveAs(path)
+    host.write_note(key, b"quiet")
+    told["quiet"] = document.modified()
+    host.write_note(key, b"news", True)
+    told["news"] = document.modified()
+    told["not saved"] = [host.file(key) == path, host.note_in_file(path)]
+    document.save()
+    told["saved"] = str(host.note_in_file(path))
+    document.setModified(False)
+    document.close()
+    told["closed"] = [host.file(key), str(host.note_in_file(path))]
+    untouched = Krita.instance().createDocument(8, 8, "untouched", "RGBA", "U8", "", 300.0)
+    untouched.saveAs(os.path.join(folder, "untouched.kra"))
+    untouched.close()
+    keys = {name: [_key(os.path.join(folder, name)) for _ in range(2)] for name in ("plain.png", "untouched.kra")}
+    told["same every time"] = {name: both[0] == both[1] for name, both in keys.items()}
+    told["not the same"] = keys["plain.png"][0] != keys["untouched.kra"][0]
+    told["no notes in"] = _file(plain)
+    return told
+
+
+def _key(path: str) -> str:
+    opened = Krita.instance().openDocument(path)
+    key = KritaHost(lambda: opened).document().key
+    opened.close()
+    return str(key)
+
+
+def _file(path: str) -> str:
+    opened = Krita.instance().openDocument(path)
+    host = KritaHost(lambda: opened)
+    file = host.file(host.document().key)
+    opened.close()
+    return str(file)

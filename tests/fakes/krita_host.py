@@ -62,6 +62,8 @@ class Document:
     selection: np.ndarray | None = None
     undo: list[str] = field(default_factory=list)
     note: bytes | None = None
+    file: str = ""
+    modified: bool = False
     preview: tuple[Bounds, Plane] | None = None
     previews: int = 0
     masks: list[Plane | None] = field(default_factory=list)
@@ -221,8 +223,26 @@ class FakeHost:
     def read_note(self, document: str) -> bytes | None:
         return self._document(document).note
 
-    def write_note(self, document: str, data: bytes) -> None:
-        self._document(document).note = data
+    def write_note(self, document: str, data: bytes, news: bool = False) -> None:
+        one = self._document(document)
+        one.note, one.modified = data, one.modified or news
+
+    def file(self, document: str) -> str:
+        return self.documents[document].file if document in self.documents else ""
+
+    def note_in_file(self, path: str) -> bytes | None:
+        return Path(path).read_bytes() or None
+
+    def save(self, key: str, path: Path | None = None) -> None:
+        """What the artist does. The file is nothing but the note."""
+        one = self.documents[key]
+        one.file, one.modified = str(path or one.file), False
+        Path(one.file).write_bytes(one.note or b"")
+
+    def reopen(self, key: str) -> None:
+        """The document is opened anew, after it was closed or its program died: with the note that its file has, if it has a file."""
+        one = self.documents[key]
+        one.note, one.preview = self.note_in_file(one.file) if one.file else None, None
 
     def tell(self, sentence: str) -> None:
         self.told.append(sentence)

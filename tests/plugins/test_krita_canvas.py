@@ -230,6 +230,27 @@ def test_an_applied_result_is_there_after_saving_and_opening(case: dict[str, Any
     assert case["pixels"]
 
 
+@of("saving")
+def test_a_note_is_in_the_file_when_the_document_is_saved_and_not_before(case: dict[str, Any]):
+    assert case["unnamed"] == ["", None]
+    assert case["not saved"] == [True, None]
+    assert case["saved"] == "b'news'"
+    assert case["closed"] == ["", "b'news'"]
+
+
+@of("saving")
+def test_only_news_make_a_document_modified(case: dict[str, Any]):
+    assert not case["quiet"]
+    assert case["news"]
+
+
+@of("saving")
+def test_a_file_without_a_key_of_ours_has_the_same_one_whenever_it_is_opened(case: dict[str, Any]):
+    assert case["same every time"] == {"plain.png": True, "untouched.kra": True}
+    assert case["not the same"]
+    assert case["no notes in"] == ""
+
+
 @of("left_over_preview")
 def test_a_preview_that_was_saved_with_a_file_is_neither_captured_nor_kept(case: dict[str, Any]):
     assert case["opened"] == ["Background", "[Likeness preview]"]

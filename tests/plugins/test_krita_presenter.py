@@ -259,7 +259,7 @@ def test_pictures_are_acknowledged_only_when_they_are_in_the_document(stage: Sta
     client = stage.presenter._desk.client
     stage.ready()
 
-    def refuse(document: str, data: bytes) -> None:
+    def refuse(document: str, data: bytes, news: bool) -> None:
         raise CanvasProblem("The document is closed.")
 
     stage.host.write_note = refuse
