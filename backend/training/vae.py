@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -59,18 +60,26 @@ def batches(pictures: Tensor, n: int = 16) -> list[Tensor]:
     return [pictures[i : i + n] for i in range(0, len(pictures), n)]
 
 
+def _drawn(pictures: NDArray[np.uint8], n: int, draw: torch.Generator) -> NDArray[np.uint8]:
+    return pictures[np.sort(torch.randint(len(pictures), (n,), generator=draw).numpy())]
+
+
 class VaeTask:
     """Trains an autoencoder on a data set's pictures."""
 
-    def __init__(self, people: People, batch: int, vae: Untyped | None = None, limit: int | None = None) -> None:
+    def __init__(
+        self, people: People, batch: int, vae: Untyped | None = None, limit: int | None = None, beside: People | None = None
+    ) -> None:
         self.device = loop.device()
         self.pictures, self.batch = people.pictures[:limit], batch
+        self.beside = self.pictures[:0] if beside is None else beside.pictures
         self.trained = (vae or new_vae(size=people.pictures.shape[1])).to(self.device).train()
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Reconstruction of one batch through slightly noisy latents."""
-        rows = torch.randint(len(self.pictures), (self.batch,), generator=draw).numpy()
-        real = from_bytes(self.pictures[np.sort(rows)]).to(self.device)
+        others = self.batch // 2 if len(self.beside) else 0
+        shown = [_drawn(self.pictures, self.batch - others, draw), *([_drawn(self.beside, others, draw)] if others else [])]
+        real = from_bytes(np.concatenate(shown)).to(self.device)
         mean = self.trained.encode(real).latent_dist.mean
         noise = torch.randn(mean.shape, generator=draw).to(mean.device)
         made = self.trained.decode(mean + NOISE * noise).sample
@@ -83,7 +92,7 @@ class VaeTask:
         if self.trained.quant_conv is not None:
             self.trained.quant_conv.requires_grad_(False)
 
-    def _some(self, n: int) -> np.ndarray:
+    def _some(self, n: int) -> NDArray[np.uint8]:
         return self.pictures[np.linspace(0, len(self.pictures) - 1, n).astype(int)]
 
     def sheet(self, path: Path) -> None:
@@ -115,6 +124,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--limit", type=int, metavar="N", help="use only the first N pictures (a data set still being drawn has its first ones already)"
     )
     parser.add_argument("--decoder-of", type=Path, metavar="VAE", help="go on from this finished autoencoder and train its decoder only")
+    parser.add_argument(
+        "--beside", type=Path, metavar="FOLDER", help="half of every batch from this data set: persons drawn in another style"
+    )
     loop.add_budget(parser, minutes=25, peak=3e-3, batch=8)
 
 
@@ -127,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
         if args.decoder_of
         else new_vae(tuple(args.channels), people.pictures.shape[1])
     )
-    task = VaeTask(people, args.batch, vae.to(memory_format=torch.channels_last), args.limit)
+    task = VaeTask(people, args.batch, vae.to(memory_format=torch.channels_last), args.limit, People(args.beside) if args.beside else None)
     if args.decoder_of:
         task.decoder_only()
     sitting = loop.train(task, loop.settings_from(args, average=0.995))
