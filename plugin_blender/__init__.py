@@ -5,7 +5,6 @@ an installed add-on. In the source folder it is the neighbour of this one.
 """
 
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 
 bl_info = {
@@ -26,11 +25,9 @@ if not (_HERE / "protocol").is_dir():
 
 def register() -> None:
     """Called by Blender when the add-on is switched on."""
-    if find_spec(".ui", __package__):
-        import_module(".ui", __package__).register()
+    import_module(".ui", __package__).register()
 
 
 def unregister() -> None:
     """Called by Blender when the add-on is switched off, and before a new version is put in."""
-    if find_spec(".ui", __package__):
-        import_module(".ui", __package__).unregister()
+    import_module(".ui", __package__).unregister()

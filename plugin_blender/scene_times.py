@@ -7,12 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import bpy
-
 from .scene import SceneProblem
+from .scene_quiet import quiet
 
 MOST = 64
-_FRAME_HANDLERS = ("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post")
 
 
 @dataclass(frozen=True)
@@ -50,23 +48,16 @@ def other_times(scene: Any, view_layer: Any) -> Iterator[Any]:  # noqa: ANN401
     They belong to a copy of the scene: animation that is evaluated there is not written into the user's objects, so a pose without keys
     is still there afterwards. Other add-ons' frame handlers do not hear of it.
     """
-    kept = {name: list(getattr(bpy.app.handlers, name)) for name in _FRAME_HANDLERS}
-    copy = None
-    try:
-        for name in _FRAME_HANDLERS:
-            getattr(bpy.app.handlers, name).clear()
-        copy = scene.copy()
+    with quiet() as made:
 
         def at(frame: int) -> tuple[Any, Any]:
+            if not made:
+                made.append(scene.copy())
+            copy = made[0]
             copy.frame_set(frame)
             return copy, copy.view_layers[view_layer.name].depsgraph
 
         yield at
-    finally:
-        if copy is not None:
-            bpy.data.scenes.remove(copy)
-        for name, handlers in kept.items():
-            getattr(bpy.app.handlers, name)[:] = handlers
 
 
 def _marked_camera(scene: Any, frame: int) -> Any:  # noqa: ANN401

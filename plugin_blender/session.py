@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -18,10 +19,19 @@ INSTALL = "name its command in the add-on's preferences"
 
 
 class Session:
-    """What the panels hold on to. `folder()` is the add-on's own folder, `command()` the preferences' words that start a backend."""
+    """What the panels hold on to. `folder()` is the add-on's own folder, `command()` the preferences' words that start a backend, and
+    `renamed(old, new)` is called when a character has another name, with "" when it is gone.
+    """
 
-    def __init__(self, folder: Callable[[], Path], command: Callable[[], str], pictures: Pictures, program: str = "Blender") -> None:
-        self._folder, self._command, self._pictures, self._program = folder, command, pictures, program
+    def __init__(
+        self,
+        folder: Callable[[], Path],
+        command: Callable[[], str],
+        pictures: Pictures,
+        renamed: Callable[[str, str], None],
+        program: str = "Blender",
+    ) -> None:
+        self._folder, self._command, self._pictures, self._renamed, self._program = folder, command, pictures, renamed, program
         self._presenter: Presenter | None = None
 
     @property
@@ -29,12 +39,17 @@ class Session:
         """Made at the first call: a Blender that renders on a farm needs none."""
         if self._presenter is None:
             self._presenter = open_presenter(self._folder(), self._environ(), self._pictures, self._program)
+            self._presenter.people.renamed = self._renamed
         return self._presenter
 
     @property
     def is_open(self) -> bool:
         """Whether it was needed yet."""
         return self._presenter is not None
+
+    def new_seed(self) -> int:
+        """A random one."""
+        return secrets.randbelow(2**31 - 64)
 
     def close(self) -> None:
         """Leave; the next call begins anew, so that new preferences count."""

@@ -1,0 +1,204 @@
+"""The saved characters' buttons. Blender reads these annotations, so they are no strings."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import bpy
+from bpy.props import BoolProperty, CollectionProperty, IntProperty, StringProperty
+
+from . import scene_actions
+from .protocol.errors import InvalidRequest
+from .protocol.limits import PHOTOS
+from .settings import session
+from .ui_operators import Answer, told
+
+
+def _connected(cls: Any, context: Any) -> bool:  # noqa: ANN401 - bpy, as everywhere here
+    if not session().presenter.connected:
+        cls.poll_message_set("The backend is not connected. It keeps the characters.")
+        return False
+    return True
+
+
+class _NeedsBackend:
+    @classmethod
+    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+        """The characters are kept by the backend."""
+        return _connected(cls, context)
+
+
+class LIKENESS_OT_character_pick(bpy.types.Operator):  # noqa: N801 - Blender's own way of naming
+    """Draw this person"""
+
+    bl_idname = "likeness.character_pick"
+    bl_label = "Character"
+    bl_options: ClassVar[Answer] = {"REGISTER", "UNDO"}
+
+    name: StringProperty(name="Name", description="Empty: nobody in particular")
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Choose it."""
+        context.scene.likeness.character = self.name
+        return {"FINISHED"}
+
+
+class LIKENESS_OT_character_new(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """A new character from one or more photos of a person"""
+
+    bl_idname = "likeness.character_new"
+    bl_label = "New Character from Files"
+
+    name: StringProperty(name="Name", description="Empty: the first file's", options={"SKIP_SAVE"})
+    face: IntProperty(name="Face", min=0, max=127, description="Where a photo shows several: 0 is the largest", options={"SKIP_SAVE"})
+    replace: BoolProperty(name="Replace", description="A character of that name", options={"SKIP_SAVE"})
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE"})
+    filter_image: BoolProperty(default=True, options={"HIDDEN"})
+    filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask for the files."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Send the photos; the character is in the list when the backend has read the face."""
+        return told(self, lambda: self._make(context))
+
+    def _make(self, context: Any) -> None:  # noqa: ANN401
+        paths = [str(Path(self.directory) / one.name) for one in self.files if one.name] or [self.filepath] * bool(self.filepath)
+        if not paths:
+            raise InvalidRequest("No file is chosen. Choose one or more photos.")
+        name = self.name or Path(paths[0]).stem
+        photos = [scene_actions.photo_of_file(path) for path in paths[: PHOTOS + 1]]
+        session().presenter.people.make(name, photos, self.face, self.replace, context.scene.likeness.model)
+        context.scene.likeness.character = name
+
+
+class LIKENESS_OT_character_from_image(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """A new character from an image of this file"""
+
+    bl_idname = "likeness.character_from_image"
+    bl_label = "New Character from Image"
+
+    image: StringProperty(name="Image", options={"SKIP_SAVE"})
+    name: StringProperty(name="Name", description="Empty: the image's", options={"SKIP_SAVE"})
+    face: IntProperty(name="Face", min=0, max=127, description="Where the image shows several: 0 is the largest", options={"SKIP_SAVE"})
+    replace: BoolProperty(name="Replace", description="A character of that name", options={"SKIP_SAVE"})
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask which."""
+        return context.window_manager.invoke_props_dialog(self)
+
+    def draw(self, context: Any) -> None:  # noqa: ANN401
+        """The dialog."""
+        self.layout.prop_search(self, "image", bpy.data, "images")
+        for name in ("name", "face", "replace"):
+            self.layout.prop(self, name)
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Send it."""
+        return told(self, lambda: self._make(context))
+
+    def _make(self, context: Any) -> None:  # noqa: ANN401
+        image = bpy.data.images.get(self.image)
+        if image is None:
+            raise InvalidRequest("No image is chosen. Choose one of this file.")
+        name = self.name or Path(image.name).stem
+        photos = [scene_actions.photo_of_image(image)]
+        session().presenter.people.make(name, photos, self.face, self.replace, context.scene.likeness.model)
+        context.scene.likeness.character = name
+
+
+class LIKENESS_OT_character_rename(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """Give this character another name, for Krita and scripts too"""
+
+    bl_idname = "likeness.character_rename"
+    bl_label = "Rename Character"
+
+    new_name: StringProperty(name="New name", options={"SKIP_SAVE"})
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask for the name."""
+        self.new_name = context.scene.likeness.character
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Ask the backend to."""
+        return told(self, lambda: session().presenter.people.rename(_chosen(context), self.new_name))
+
+
+class LIKENESS_OT_character_delete(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """Delete this character with its photos, for Krita and scripts too; this cannot be undone"""
+
+    bl_idname = "likeness.character_delete"
+    bl_label = "Delete Character"
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask once more."""
+        return context.window_manager.invoke_confirm(self, event)
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Ask the backend to."""
+        return told(self, lambda: session().presenter.people.delete(_chosen(context)))
+
+
+class LIKENESS_OT_character_export(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """Write this character's photos as one file, for another computer"""
+
+    bl_idname = "likeness.character_export"
+    bl_label = "Export Character"
+
+    filepath: StringProperty(subtype="FILE_PATH")
+    filter_glob: StringProperty(default="*.likeness", options={"HIDDEN"})
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask where."""
+        self.filepath = bpy.path.clean_name(context.scene.likeness.character or "character") + ".likeness"
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Ask the backend for the photos; the file is there when the panel says so."""
+        return told(self, lambda: session().presenter.export_character(_chosen(context), bpy.path.abspath(self.filepath)))
+
+
+class LIKENESS_OT_character_import(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+    """Make a character from a file that Likeness exported"""
+
+    bl_idname = "likeness.character_import"
+    bl_label = "Import Character"
+
+    name: StringProperty(name="Name", description="Empty: as in the file", options={"SKIP_SAVE"})
+    replace: BoolProperty(name="Replace", description="A character of that name", options={"SKIP_SAVE"})
+    filepath: StringProperty(subtype="FILE_PATH")
+    filter_glob: StringProperty(default="*.likeness", options={"HIDDEN"})
+
+    def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
+        """Ask which."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """Read it; the character is in the list when the backend has it."""
+        presenter = session().presenter
+        return told(self, lambda: presenter.import_character(bpy.path.abspath(self.filepath), self.name, self.replace))
+
+
+def _chosen(context: Any) -> str:  # noqa: ANN401
+    name: str = context.scene.likeness.character
+    if not name:
+        raise InvalidRequest("No character is chosen. Choose one in the panel.")
+    return name
+
+
+CLASSES = (
+    LIKENESS_OT_character_pick,
+    LIKENESS_OT_character_new,
+    LIKENESS_OT_character_from_image,
+    LIKENESS_OT_character_rename,
+    LIKENESS_OT_character_delete,
+    LIKENESS_OT_character_export,
+    LIKENESS_OT_character_import,
+)
