@@ -16,8 +16,14 @@ FADE = (70.0, 85.0)
 """Degrees between a surface and the line of sight: up to the first it gets the whole picture, from the second on nothing. Steeper skin
 would be stretched more than threefold, and a picture's silhouette is never exactly the mesh's.
 """
-SHARPNESS = 4.0
-"""Of several cameras, the one that looks at a surface most directly wins: weights are cosines to this power."""
+SHARPNESS = 10.0
+"""Of several cameras, the one that looks at a surface most directly wins: weights are cosines to this power. Lower ones let a second
+picture's eyes show through.
+"""
+CELLS = 16
+"""Of a mesh's longest side: over about two of them, normals are smoothed before cameras are compared by them."""
+LEAST = 0.2
+"""The cosine that counts at least, where cameras are compared: to its power, something is left to divide by."""
 STEEPEST = 0.15
 """The cosine below which a surface's slope no longer widens what counts as the same surface."""
 
@@ -140,3 +146,29 @@ def bent_by(camera: Camera, shape: Shape, shown: Mask) -> float:
     flat = (texture_coordinates(one[before]) + texture_coordinates(two[before])) / 2
     side = np.array([camera.frame.width, camera.frame.height])
     return float(np.linalg.norm((middle - flat) * side, axis=1).max(initial=0.0))
+
+
+def smoothed(places: Floats, normals: Floats) -> Floats:
+    """(n, 3) normals as their mean around each place, over about an eighth of the mesh, of length 1.
+
+    Which camera looks at a cheek most directly is a matter of the head: by the skin's own normals the side of a nose would fall to
+    another picture than the nose. Normals are spread over the corners of the cells of a grid, blurred there, and read again.
+    """
+    low, high = places.min(axis=0), places.max(axis=0)
+    spot = (places - low) / (max(float((high - low).max()), 1e-9) / CELLS) + 2
+    cell = spot.astype(np.intp)
+    share = spot - cell
+    size = CELLS + 6
+    near = [np.array(corner) for corner in np.ndindex(2, 2, 2)]
+    indices = [np.ravel_multi_index(tuple((cell + corner).T), (size,) * 3) for corner in near]
+    weights = [np.prod(np.where(corner == 1, share, 1 - share), axis=1) for corner in near]
+    out = np.empty_like(normals)
+    for part in range(3):
+        grid = sum(np.bincount(index, weight * normals[:, part], size**3) for index, weight in zip(indices, weights, strict=True))
+        cube = np.asarray(grid).reshape(size, size, size)
+        for axis in (0, 0, 1, 1, 2, 2):
+            cube = (np.roll(cube, 1, axis) + 2 * cube + np.roll(cube, -1, axis)) / 4
+        flat = cube.ravel()
+        out[:, part] = sum(weight * flat[index] for index, weight in zip(indices, weights, strict=True))
+    length = np.linalg.norm(out, axis=1, keepdims=True)
+    return np.where(length > 1e-6, out / np.maximum(length, 1e-6), normals)

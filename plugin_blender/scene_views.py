@@ -15,7 +15,7 @@ import numpy as np
 
 from .camera import Camera, Floats
 from .maps import Mask
-from .projecting import Ints, Shape, bent_by, fading, homogeneous, is_clear, texture_coordinates, towards
+from .projecting import LEAST, Ints, Shape, bent_by, fading, homogeneous, is_clear, smoothed, texture_coordinates, towards
 from .protocol.geometry import Extent
 from .protocol.planes import Layout, Plane
 from .scene import SceneProblem
@@ -51,7 +51,7 @@ class SeenMesh:
     mask: Floats
     """(corners,) 1: shows the picture, 0: does not."""
     cosine: Floats
-    """(corners,) of the angle to the line of sight, 0 and more."""
+    """(corners,) of the angle between the line of sight and the smoothed normal: by it, several cameras share a surface."""
     exact: Floats | None
     """(corners, 3) homogeneous coordinates, where faces are so large that `uv` alone would bend the picture."""
     stencil: Plane | None
@@ -160,7 +160,7 @@ def evaluated(thing: Any, depsgraph: Any) -> tuple[Shape, bool]:  # noqa: ANN401
 
 
 def _shown(camera: Camera, shape: Shape, surfaces: Surfaces) -> tuple[Floats, Floats]:
-    """How much of the picture every corner gets, and the cosine at which it is seen: (corners,) each."""
+    """How much of the picture every corner gets, and the smoothed cosine at which it is seen: (corners,) each."""
     if not len(shape.begins):
         return np.zeros(0), np.zeros(0)
     to_camera = towards(camera, shape.places)
@@ -171,7 +171,10 @@ def _shown(camera: Camera, shape: Shape, surfaces: Surfaces) -> tuple[Floats, Fl
     # A face that is not in the picture at all is not shown; one that is in part is cut off by the picture's edge.
     u, v = texture_coordinates(homogeneous(camera, shape.places))[shape.corners].T
     beside = [np.logical_and.reduceat(side, shape.begins) for side in (u < 0, u > 1, v < 0, v > 1)]
-    return mask * ~np.any(beside, axis=0)[shape.faces], cosine
+    mask = mask * ~np.any(beside, axis=0)[shape.faces]
+    corners = shape.places[shape.corners]
+    broad = (smoothed(corners, shape.normals) * to_camera[shape.corners]).sum(axis=1)
+    return mask, np.clip(broad, LEAST, 1.0)
 
 
 def _at_vertices(shape: Shape, values: Floats) -> Floats:
