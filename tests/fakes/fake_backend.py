@@ -62,7 +62,7 @@ class FakeBackend:
         self.context.destroy(linger=0)
 
 
-def pump(client: Client, backend: FakeBackend | None, until: Callable[[list[object]], bool], timeout_s: float = 10.0) -> list[object]:
+def pump(client: Client, backend: FakeBackend | None, until: Callable[[list[object]], bool], timeout_s: float = 60.0) -> list[object]:
     """Poll both in turn until `until(events)`; the events."""
     events: list[object] = []
     deadline = time.monotonic() + timeout_s

@@ -51,7 +51,7 @@ class Pair:
         self.events[client] = []
         return client
 
-    def until(self, done: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    def until(self, done: Callable[[], bool], timeout_s: float = 120.0) -> None:
         end = time.monotonic() + timeout_s
         while not done():
             assert time.monotonic() < end, f"still waiting: {list(self.events.values())}"

@@ -2,6 +2,9 @@
 """A worker whose prompts say how it fails: `steps=5 step_s=0.01 kill_at=3 times=1`, or `kill_in=load` (decode, save). Same seed, same
 pixels, like the real one.
 
+`hold=NAME` keeps a job at work, after its first step, until a test writes a file of that name into the folder given with --script (see
+`let_go`); with `until=NAME` it takes step after step until then. Both end when the job is cancelled.
+
 Run as a program by the server under test. `times` counts over all processes, in files of the folder given with --script.
 """
 
@@ -36,6 +39,11 @@ def pixels(seed: int, extent: Extent) -> Plane:
     """The picture of a seed."""
     row = hashlib.sha256(str(seed).encode()).digest()
     return Plane(Layout.RGB8, extent, (row * (extent.area * 3 // len(row) + 1))[: extent.area * 3])
+
+
+def let_go(state: Path, name: str) -> None:
+    """Let the jobs go on that hold for this name, at the backend whose folder this is."""
+    (state / "script" / name).touch()
 
 
 class Scripted:
@@ -73,8 +81,11 @@ class Scripted:
                 raise Cancelled
             if armed:
                 self._fail(words, step, rung)
+            self._hold(words.get("hold", ""), step, watch)
             time.sleep(float(words.get("step_s", 0)))
             watch.step(step + 1, steps)
+            if "until" in words and (self._script / words["until"]).exists():
+                break
             if job.preview_every and step % job.preview_every == 0:
                 watch.show(pixels(step, Extent(4, 4)), step)
         self._reach("decode")
@@ -96,6 +107,12 @@ class Scripted:
         if self._stalls:
             time.sleep(3600)
         write_planes(path, planes)
+
+    def _hold(self, name: str, step: int, watch) -> None:
+        while name and step == 1 and not (self._script / name).exists():
+            if watch.cancelled():
+                raise Cancelled
+            time.sleep(0.005)
 
     def _reach(self, place: str) -> None:
         if self._dies_in == place:

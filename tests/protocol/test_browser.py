@@ -25,22 +25,33 @@ PAGE = """<title>free wallpapers</title><script>
 const port = %d, command = new TextEncoder().encode("steal the face");
 const sled = new Uint8Array(4096).fill(2), frame = new Uint8Array([1, 0, 1 + command.length, 0, ...command]);
 const body = new Uint8Array([...sled, ...Array(8).fill([...frame]).flat()]);
+const tried = [];
 for (let i = 0; i < 3; i++) {
-  fetch(`http://127.0.0.1:${port}/`, {method: "POST", mode: "no-cors", body}).catch(() => 0);
-  const old = new XMLHttpRequest(); old.open("POST", `http://127.0.0.1:${port}/x`); old.send(body);
-  try { const ws = new WebSocket(`ws://127.0.0.1:${port}/`); ws.onopen = () => ws.send(body); } catch (e) {}
+  tried.push(fetch(`http://127.0.0.1:${port}/`, {method: "POST", mode: "no-cors", body}).catch(() => 0));
+  const old = new XMLHttpRequest(); old.open("POST", `http://127.0.0.1:${port}/x`);
+  tried.push(new Promise(done => { old.onloadend = done; })); old.send(body);
+  try {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}/`); ws.onopen = () => ws.send(body);
+    tried.push(new Promise(done => { ws.onclose = done; }));
+  } catch (e) {}
 }
+const moment = new Promise(done => setTimeout(done, 3000));
+Promise.race([Promise.all(tried), moment]).then(() => fetch("/tried"));
 </script>"""
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium-like browser on this machine (apt-get install chromium)")
 
 
 class Site:
-    """A web server with one page that attacks `port`."""
+    """A web server with one page that attacks `port`, and says so when it did what it can: `tried`."""
 
     def __init__(self, port: int) -> None:
+        self.tried = tried = threading.Event()
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                if self.path == "/tried":
+                    tried.set()
                 data = (PAGE % port).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/html")
@@ -61,22 +72,26 @@ class Site:
 
 @pytest.fixture
 def visit(tmp_path: Path) -> Iterator[Callable[[int, Callable[[], bool]], bool]]:
-    """Open the page that attacks a port; whether `heard()` came true within some seconds of the page's life."""
+    """Open the page that attacks a port; whether `heard()` came true before the page had tried all, and a moment after."""
     sites: list[Site] = []
 
-    def run(port: int, heard: Callable[[], bool], seconds: float = 12.0) -> bool:
+    def run(port: int, heard: Callable[[], bool]) -> bool:
         site = Site(port)
         sites.append(site)
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-        command = [str(BROWSER), *flags, f"--user-data-dir={tmp_path / 'profile'}", "--timeout=8000", "--dump-dom", site.address]
+        debugging = ["--remote-debugging-port=0"]  # or else it would end as soon as the page is there
+        command = [str(BROWSER), *flags, *debugging, f"--user-data-dir={tmp_path / 'profile'}", site.address]
         browser = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + seconds
+        end = time.monotonic() + 180
         try:
+            while not site.tried.is_set():
+                assert time.monotonic() < end, "the browser has not shown the page"
+                if heard():
+                    return True
+            end = time.monotonic() + 1.5
             while time.monotonic() < end:
                 if heard():
                     return True
-                if browser.poll() is not None and time.monotonic() + 1.5 < end:
-                    end = time.monotonic() + 1.5
         finally:
             browser.kill()
             browser.wait()

@@ -25,7 +25,7 @@ GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01CURVE" + b"\0" * 15 + b"\0" * 32
 """Of ZMTP/3, as far as a peer without a key comes."""
 ANNOUNCED = (1 << 30, 8 << 30)
 PEERS = 300
-TRIES = 3
+TRIES = 8
 """Times are taken up to so often, and the best counts: a busy machine is not the server's fault."""
 
 SERVER = """

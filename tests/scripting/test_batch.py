@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from running_backend import ROOT, setup
+from scripted_worker import let_go
 
 from backend import batch
 from backend.batch import Order, from_csv, from_folder, run_batch
@@ -98,27 +99,30 @@ def two_devices(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_batch_has_both_devices_at_work_and_its_results_in_the_orders_order(two_devices: Path, tmp_path: Path) -> None:
-    out, done = tmp_path / "out", threading.Event()
-    working: set[frozenset[str]] = set()
+    """The second order is held until both devices are at work, and the first until the others are done, as if it took that long."""
+    out, both = tmp_path / "out", threading.Event()
 
     def watch() -> None:
+        end = time.monotonic() + 120
         with Studio(two_devices, start=False) as watcher:
-            while not done.is_set():
-                working.add(frozenset(one.device for one in watcher.status().devices if one.job_id))
-                time.sleep(0.02)
+            while not both.is_set() and time.monotonic() < end:
+                if all(one.job_id for one in watcher.status().devices):
+                    both.set()
+        let_go(two_devices, "both")
+        while len(list(out.glob("quick *.png"))) < 4 and time.monotonic() < end:
+            time.sleep(0.02)
+        let_go(two_devices, "others")
 
     watching = threading.Thread(target=watch)
     watching.start()
-    try:
-        with Studio(two_devices, start=False) as own:
-            orders = [row("slow", 1, "steps=60 step_s=0.02"), *(row(f"quick {n}", n, "steps=5 step_s=0.02") for n in range(2, 6))]
-            made = run_batch(own, orders, out, bar=False)
-    finally:
-        done.set()
-        watching.join()
-    assert frozenset(("a", "b")) in working
+    with Studio(two_devices, start=False) as own:
+        orders = [row("slow", 1, "hold=others"), row("quick 2", 2, "hold=both"), *(row(f"quick {n}", n) for n in range(3, 6))]
+        made = run_batch(own, orders, out, bar=False)
+    watching.join()
+    assert both.is_set()
     assert [path.stem for path in made] == [order.name for order in orders]
-    assert (out / "quick 2.png").stat().st_mtime_ns < (out / "slow.png").stat().st_mtime_ns, "the second device did not wait for the first"
+    first, last = (out / f"{name}.png" for name in ("quick 5", "slow"))
+    assert first.stat().st_mtime_ns < last.stat().st_mtime_ns, "the second device did not wait for the first"
 
 
 SCRIPT = """
@@ -138,14 +142,15 @@ with Studio(sys.argv[1], start=False) as studio:
 def test_the_job_of_a_script_that_is_killed_is_taken_up_by_the_next_run(studio: Studio, tmp_path: Path, when: str) -> None:
     seed = {"at work": 900, "finished": 910}[when]
     script = SCRIPT.replace("900", str(seed)).replace("901", str(seed + 1))
-    words = "steps=100 step_s=0.02"
+    words = f"hold=go-{seed}"
     killed = subprocess.Popen([sys.executable, "-c", script, str(studio._folder), str(tmp_path), words], cwd=ROOT)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not begun(studio, seed):
         assert time.monotonic() < end
         time.sleep(0.02)
     killed.kill()
     killed.wait()
+    let_go(studio._folder, f"go-{seed}")
     assert not list(tmp_path.glob("*.png"))
     assert (tmp_path / ".likeness-batch").stat().st_mode & 0o077 == 0
     while when == "finished" and studio.status().running:
@@ -158,7 +163,7 @@ def test_the_job_of_a_script_that_is_killed_is_taken_up_by_the_next_run(studio: 
 
 def test_a_killed_scripts_job_is_cancelled_when_its_order_says_something_else_now(studio: Studio, tmp_path: Path) -> None:
     record = Record(tmp_path)
-    first = portrait_job(None, "steps=500 step_s=0.02", seed=920, size=(8, 8))
+    first = portrait_job(None, "steps=100000 step_s=0.02", seed=920, size=(8, 8))
     desk = studio.beside(Desk, record.client)
     old = desk.begin(record, "one", first)
     while not begun(studio, 920):
@@ -178,8 +183,8 @@ def test_ctrl_c_cancels_what_a_batch_has_at_work(studio: Studio, tmp_path: Path,
     wait = Desk.wait
     monkeypatch.setattr(Desk, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run_batch(studio, [row("one", 930, "steps=500 step_s=0.02")], tmp_path, bar=False)
-    end = time.monotonic() + 5
+        run_batch(studio, [row("one", 930, "steps=100000 step_s=0.02")], tmp_path, bar=False)
+    end = time.monotonic() + 60
     while studio.status().running and time.monotonic() < end:
         time.sleep(0.05)
     assert studio.status().running == 0

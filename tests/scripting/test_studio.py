@@ -58,7 +58,7 @@ def test_streaming_tells_progress_and_previews_and_ends_with_the_results(studio:
 
 
 def test_leaving_a_stream_early_cancels_the_job(studio: Studio) -> None:
-    for one in studio.stream(portrait_job(None, "steps=2000 step_s=0.02", size=(8, 8))):
+    for one in studio.stream(portrait_job(None, "steps=100000 step_s=0.02", size=(8, 8))):
         if isinstance(one, Progress) and one.step:
             break
     assert len(studio.picture("steps=1", size=(8, 8))) == 1
@@ -92,7 +92,7 @@ def test_a_worker_that_could_not_start_is_said_at_once_to_a_script_that_comes_la
         begin = time.monotonic()
         with Studio(state, start=False) as late, pytest.raises(BackendUnavailable, match="CUDA is not there"):
             late.picture("x")
-        assert time.monotonic() - begin < 20
+        assert time.monotonic() - begin < 120, "the next try, which need not be waited for, is ten minutes away"
         leave.set()
         thread.join()
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import statistics
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from running_backend import Pair, job, setup
-from scripted_worker import pixels
+from running_backend import QUICK, Pair, job, setup
+from scripted_worker import let_go, pixels
 
 from backend.server.queue import Limits
 from protocol.client import Client
@@ -37,12 +39,14 @@ from protocol.planes import Layout, Plane
 from protocol.results import WorkerStage
 
 LIMITS = Limits(queued=8, kept=1000)
+PATIENT = replace(QUICK, cancel_s=30)
+"""No worker that stops when it is told is ended for being late on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """One backend for all tests that leave it alive; each test has a client of its own."""
-    pair = Pair(setup(tmp_path_factory.mktemp("backend") / "state", limits=LIMITS))
+    pair = Pair(setup(tmp_path_factory.mktemp("backend") / "state", limits=LIMITS, patience=PATIENT))
     yield pair
     pair.close()
 
@@ -144,19 +148,20 @@ def test_the_same_id_for_another_job_is_a_conflict(backend: Pair, client: Client
 
 def test_a_job_of_another_client_cannot_be_touched(backend: Pair, client: Client) -> None:
     other = backend.client(uuid.uuid4().hex)
-    job_id = other.submit(job(51, "steps=20 step_s=0.02"))
+    job_id = other.submit(job(51, "hold=refused"))
     running(backend, other, job_id)
     for ask in (client.cancel, client.fetch, client.acknowledge):
         ask(job_id)
     backend.until(lambda: len(backend.of(client, Refused)) == 3)
     assert all(isinstance(refused.error, UnknownJob) for refused in backend.of(client, Refused))
+    let_go(backend.setup.state, "refused")
     assert final(backend, other, job_id).stage is Stage.DONE
     backend.clients.remove(other)
     other.close()
 
 
 def test_a_cancelled_job_never_reports_finished_wherever_it_is(backend: Pair, client: Client) -> None:
-    working = client.submit(job(61, "steps=500 step_s=0.01"))
+    working = client.submit(job(61, "steps=100000 step_s=0.01"))
     waiting = client.submit(job(62))
     running(backend, client, working)
     client.cancel(waiting)
@@ -173,32 +178,37 @@ def test_a_cancelled_job_never_reports_finished_wherever_it_is(backend: Pair, cl
 
 
 def test_after_a_cancel_the_device_is_free_within_a_step(backend: Pair, client: Client) -> None:
-    long = client.submit(job(65, "steps=1000 step_s=0.02"))
+    """The job would take half an hour. A worker that did not stop would be ended for it and another started; it is the same one."""
+    long = client.submit(job(65, "steps=100000 step_s=0.02"))
     running(backend, client, long)
+    worker = backend.service._supervisor._slots[0].process
     client.cancel(long)
-    start = time.monotonic()
     following = client.submit(job(66, "steps=1"))
-    final(backend, client, following)
-    assert time.monotonic() - start < 10, "a busy machine may take seconds, the job would have taken twenty"
+    assert final(backend, client, following).stage is Stage.DONE
+    assert backend.service._supervisor._slots[0].process is worker
 
 
 def test_a_live_edit_takes_the_place_of_the_job_that_waits(backend: Pair, client: Client) -> None:
-    first = client.submit(job(71, "steps=30 step_s=0.02"))
+    first = client.submit(job(71, "hold=edited"))
     running(backend, client, first)
     edits = [client.submit(job(72))]
     for seed in (73, 74):
         edits.append(client.submit(job(seed), replaces=edits[-1]))
+    backend.until(lambda: backend.of(client, Accepted, edits[-1]))
+    let_go(backend.setup.state, "edited")
     assert [final(backend, client, job_id).stage for job_id in edits] == [Stage.CANCELLED, Stage.CANCELLED, Stage.DONE]
     assert final(backend, client, first).stage is Stage.DONE
 
 
 def test_interactive_jobs_pass_batches_and_clients_take_turns(backend: Pair, client: Client) -> None:
     other = backend.client(uuid.uuid4().hex)
-    first = client.submit(job(80, "steps=30 step_s=0.02"))
+    first = client.submit(job(80, "hold=queued"))
     running(backend, client, first)
     batch = [client.submit(job(81 + n), priority=Priority.BATCH) for n in range(3)]
     backend.until(lambda: len(backend.of(client, Accepted)) == 4)
     now = other.submit(job(85))
+    backend.until(lambda: backend.of(other, Accepted))
+    let_go(backend.setup.state, "queued")
     final(backend, client, batch[-1])
     final(backend, other, now)
     order = [event.job_id for event in backend.events[other] + backend.events[client] if getattr(event, "stage", None) is Stage.DONE]
@@ -209,7 +219,7 @@ def test_interactive_jobs_pass_batches_and_clients_take_turns(backend: Pair, cli
 
 
 def test_too_many_jobs_are_refused_and_another_client_is_served(backend: Pair, client: Client) -> None:
-    blocker = client.submit(job(90, "steps=1000 step_s=0.02"))
+    blocker = client.submit(job(90, "hold=cancelled"))
     running(backend, client, blocker)
     jobs = [client.submit(job(91 + n), priority=Priority.BATCH) for n in range(30)]
     backend.until(lambda: len(backend.of(client, Refused)) + len(backend.of(client, Accepted)) == 31)
@@ -255,19 +265,19 @@ def test_out_of_memory_on_every_rung_is_an_honest_error_and_the_next_job_succeed
 
 
 def test_status_is_answered_within_50_ms_of_the_brokers_time_while_a_job_computes(backend: Pair, client: Client) -> None:
-    job_id = client.submit(job(111, "steps=400 step_s=0.01"))
+    job_id = client.submit(job(111, "steps=100000 step_s=0.01"))
     running(backend, client, job_id)
-    slowest = 0.0
+    took: list[float] = []
     for asked in range(1, 21):
         client.ask_status()
         client.poll()
         start = time.thread_time()
         backend.until(lambda asked=asked: len(backend.of(client, StatusReport)) == asked)
-        slowest = max(slowest, time.thread_time() - start)
+        took.append(time.thread_time() - start)
     assert backend.of(client, StatusReport)[-1].status.devices[0].stage is WorkerStage.WORKING
     client.cancel(job_id)
     final(backend, client, job_id)
-    assert slowest < 0.05
+    assert statistics.median(took) < 0.05, took
 
 
 def test_models_and_characters_are_told(backend: Pair, client: Client) -> None:
@@ -314,9 +324,7 @@ def test_a_lost_device_ends_the_worker_and_the_job_is_run_again(own: Pair) -> No
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="SIGSTOP")
 def test_a_worker_that_stands_still_is_replaced(tmp_path: Path) -> None:
-    patience = setup(tmp_path / "x").patience
-    hurried = type(patience)(**{**{name: getattr(patience, name) for name in patience.__slots__}, "silent_s": 4.0})
-    pair = Pair(setup(tmp_path / "state", patience=hurried))
+    pair = Pair(setup(tmp_path / "state", patience=replace(QUICK, silent_s=4.0)))
     client = pair.client()
     assert final(pair, client, client.submit(job(3, "hang_at=1 times=1"))).stage is Stage.DONE
     pair.close()

@@ -7,6 +7,7 @@ killed, every job exactly one result with the right pixels, 222 s on two busy co
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -45,8 +46,9 @@ class Victims:
         except OSError:
             return
         for child in children:
-            os.kill(int(child), signal.SIGKILL)
-            self.kills["worker"] += 1
+            with contextlib.suppress(ProcessLookupError):  # it died since, of the kill before this one
+                os.kill(int(child), signal.SIGKILL)
+                self.kills["worker"] += 1
 
     def kill_backend(self) -> None:
         self.backend.kill()
@@ -80,7 +82,7 @@ def live_through(victims: Victims, jobs: int, worker_kills: int, backend_kills: 
     seeds: dict[str, int] = {}
     final: Counter[str] = Counter()
     taken: Counter[str] = Counter()
-    deadline = time.monotonic() + 60 + jobs * 3
+    deadline = time.monotonic() + 120 + jobs * 3
     while len(taken) < jobs:
         assert time.monotonic() < deadline, f"{len(taken)} of {jobs} after {victims.kills}; {client.link} {client.sentence}"
         while len(seeds) < jobs and len(seeds) - len(taken) < 20:
@@ -128,7 +130,7 @@ def test_a_host_that_is_killed_with_its_jobs_accepted_finds_all_of_them(victims:
     first = Client(victims.state, "a" * 32)
     wanted = {first.submit(job(seed, TEXT)) for seed in range(5)}
     accepted: set[str] = set()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while accepted != wanted:
         assert time.monotonic() < deadline
         accepted |= {event.job_id for event in first.poll() if isinstance(event, Accepted)}
@@ -138,7 +140,7 @@ def test_a_host_that_is_killed_with_its_jobs_accepted_finds_all_of_them(victims:
     second = Client(victims.state, "a" * 32)
     done: set[str] = set()
     while done != wanted:
-        assert time.monotonic() < deadline + 60
+        assert time.monotonic() < deadline + 120
         done |= {event.job_id for event in second.poll() if isinstance(event, JobUpdate) and event.stage is Stage.DONE}
         second.wait(0.01)
     assert second.link is Link.CONNECTED

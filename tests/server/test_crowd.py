@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from inner_backend import InnerBackend
 from running_backend import Pair, job, setup
+from scripted_worker import let_go
 
 from backend.server import dispatch
 from backend.server.queue import Limits
@@ -213,7 +214,7 @@ def test_a_live_edit_that_is_kept_is_accepted_also_when_the_old_one_cannot_be_en
 def test_a_client_that_loses_its_link_twenty_times_during_a_job_sees_it_advance_and_gets_one_result(tmp_path: Path) -> None:
     pair = Pair(setup(tmp_path / "state"))
     client = pair.client()
-    job_id = client.submit(job(3, "steps=200 step_s=0.05"), priority=Priority.BATCH)
+    job_id = client.submit(job(3, "steps=100000 step_s=0.01 until=go"), priority=Priority.BATCH)
     seen: list[int] = []
     for _ in range(20):
         before = len(pair.of(client, JobUpdate, job_id))
@@ -223,6 +224,7 @@ def test_a_client_that_loses_its_link_twenty_times_during_a_job_sees_it_advance_
         client._next_try = time.monotonic()
         client.link = Link.LOST
     assert seen == sorted(seen)
+    let_go(pair.setup.state, "go")
     assert len([event for event in pair.events[client] if isinstance(event, LinkChanged) and event.link is Link.CONNECTED]) >= 20
     pair.until(lambda: any(update.stage.final for update in pair.of(client, JobUpdate, job_id)))
     client.fetch(job_id)

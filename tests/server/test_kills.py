@@ -19,13 +19,20 @@ from protocol.messages import Fetched, JobUpdate, Stage
 from protocol.results import WorkerStage
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-BUSY = replace(QUICK, step_s=2.0)
-"""A step of the scripted worker takes milliseconds."""
+WATCHFUL = replace(QUICK, step_s=2.0)
+"""A step of the scripted worker takes milliseconds; on a busy machine one may take longer once, so only tests of loops are so strict."""
 
 
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[Pair]:
-    pair = Pair(setup(tmp_path / "state", patience=BUSY))
+    pair = Pair(setup(tmp_path / "state"))
+    yield pair
+    pair.close()
+
+
+@pytest.fixture
+def watchful(tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(setup(tmp_path / "state", patience=WATCHFUL))
     yield pair
     pair.close()
 
@@ -86,20 +93,20 @@ def test_half_a_result_of_a_cancelled_job_is_not_left_behind_when_its_worker_had
     assert [update.stage for update in own.of(client, JobUpdate, job_id) if update.stage.final] == [Stage.CANCELLED]
 
 
-def test_a_job_in_an_endless_loop_is_noticed_and_done_again(own: Pair) -> None:
-    client = own.client()
+def test_a_job_in_an_endless_loop_is_noticed_and_done_again(watchful: Pair) -> None:
+    client = watchful.client()
     job_id = client.submit(job(6, "steps=3 loop_at=1 times=1"))
-    assert final(own, client, job_id).attempt == 2
-    check_picture(own, client, job_id, 6)
+    assert final(watchful, client, job_id).attempt >= 2
+    check_picture(watchful, client, job_id, 6)
 
 
-def test_a_job_that_always_loops_is_set_aside_and_said_and_the_next_job_works(own: Pair) -> None:
-    client = own.client(uuid.uuid4().hex)
+def test_a_job_that_always_loops_is_set_aside_and_said_and_the_next_job_works(watchful: Pair) -> None:
+    client = watchful.client(uuid.uuid4().hex)
     endless, good = client.submit(job(7, "steps=3 loop_at=1")), client.submit(job(8))
-    fault = final(own, client, endless).fault
+    fault = final(watchful, client, endless).fault
     assert fault.code == "poison-job"
     assert "no progress" in fault.sentence
-    assert final(own, client, good).stage is Stage.DONE
-    check_picture(own, client, good, 8)
-    said = [event.stage for event in own.of(client, WorkerChanged)]
-    assert said[-1] in (WorkerStage.READY, WorkerStage.WORKING)
+    assert final(watchful, client, good).stage is Stage.DONE
+    check_picture(watchful, client, good, 8)
+    well = (WorkerStage.READY, WorkerStage.WORKING)
+    watchful.until(lambda: watchful.of(client, WorkerChanged)[-1].stage in well)

@@ -1,4 +1,8 @@
-"""The backend answers while it works: status and cancelling do not wait for the device. Each figure is the median of several tries."""
+"""The backend answers while it works: status and cancelling do not wait for the device.
+
+Each figure is the median of several tries. A machine that is busy with other things may be late for a while, so a median that is too high
+is taken anew some times; a backend that waits for its device is late every time.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ from protocol.messages import JobUpdate, Priority, StatusReport
 
 STEP_S = 0.4
 TRIES = 9
+ROUNDS = 5
 
 
 class Waiting:
@@ -26,7 +31,7 @@ class Waiting:
         self.client = Client(state, "f" * 32)
         self.calls: list[float] = []
 
-    def until(self, wanted: Callable[[Event], bool], timeout_s: float = 30.0) -> float:
+    def until(self, wanted: Callable[[Event], bool], timeout_s: float = 120.0) -> float:
         begin = time.perf_counter()
         while time.perf_counter() - begin < timeout_s:
             called = time.perf_counter()
@@ -38,8 +43,9 @@ class Waiting:
         raise AssertionError("the backend did not answer")
 
     def connect(self) -> None:
-        end = time.monotonic() + 30
-        while self.client.link is not Link.CONNECTED and time.monotonic() < end:
+        end = time.monotonic() + 120
+        while self.client.link is not Link.CONNECTED:
+            assert time.monotonic() < end, self.client.sentence
             self.client.poll()
             self.client.wait(0.01)
 
@@ -70,31 +76,69 @@ def ended(job_id: str) -> Callable[[Event], bool]:
 
 
 def test_status_is_answered_within_50_ms_while_a_job_computes(waiting: Waiting) -> None:
-    job_id = waiting.submit(job(1, f"steps=100 step_s={STEP_S}"))
+    job_id = waiting.submit(job(1, f"steps=100000 step_s={STEP_S}"))
     waiting.until(running(job_id))
-    took: list[float] = []
-    for _ in range(TRIES):
-        waiting.client.ask_status()
-        took.append(waiting.until(lambda event: isinstance(event, StatusReport)))
-    assert statistics.median(took) < 0.05, took
+
+    def median() -> float:
+        return statistics.median(answer_to_status(waiting) for _ in range(TRIES))
+
+    assert soon(median, 0.05)
+
+
+def answer_to_status(waiting: Waiting) -> float:
+    waiting.client.ask_status()
+    return waiting.until(lambda event: isinstance(event, StatusReport))
+
+
+def soon(figure: Callable[[], float], limit: float) -> bool:
+    """Whether a figure is below the limit in one of several rounds."""
+    return any(figure() < limit for _ in range(ROUNDS))
 
 
 def test_cancelling_is_answered_within_one_step_and_100_ms_and_frees_the_device_as_soon(waiting: Waiting) -> None:
-    answered: list[float] = []
-    free: list[float] = []
-    for seed in range(TRIES // 2):
-        long, next_one = waiting.submit(job(seed, f"steps=100 step_s={STEP_S}")), waiting.submit(job(1000 + seed, "steps=1"))
-        waiting.until(running(long))
-        begin = time.perf_counter()
-        waiting.client.cancel(long)
-        answered.append(waiting.until(ended(long)))
-        waiting.until(ended(next_one))
-        free.append(time.perf_counter() - begin)
-    assert statistics.median(answered) < STEP_S + 0.1, answered
-    assert statistics.median(free) < STEP_S + 0.1 + 0.1, free
+    seeds = iter(range(1000))
+
+    def late() -> float:
+        """How much later than promised: the median answer, or the median of the device's being free, if that is later."""
+        times = [cancelled(waiting, next(seeds)) for _ in range(TRIES // 2)]
+        answered, free = (statistics.median(column) for column in zip(*times, strict=True))
+        return max(answered - (STEP_S + 0.1), free - (STEP_S + 0.1 + 0.1))
+
+    assert soon(late, 0.0)
+
+
+def cancelled(waiting: Waiting, seed: int) -> tuple[float, float]:
+    """Seconds until a long job is said to be cancelled, and until the next one is done."""
+    long = waiting.submit(job(seed, f"steps=100000 step_s={STEP_S}"))
+    following = waiting.submit(job(1000 + seed, "steps=1"))
+    waiting.until(running(long))
+    begin = time.perf_counter()
+    waiting.client.cancel(long)
+    answered = waiting.until(ended(long))
+    waiting.until(ended(following))
+    return answered, time.perf_counter() - begin
 
 
 def test_no_call_of_the_client_keeps_the_host_waiting(waiting: Waiting) -> None:
     for seed in range(10):
         waiting.until(ended(waiting.submit(job(seed, "steps=3 step_s=0.01", preview_every=1))))
-    assert statistics.quantiles(waiting.calls, n=100)[94] < 0.005, max(waiting.calls)
+    assert nineteen_of_twenty(waiting.calls) < 0.005
+
+
+def nineteen_of_twenty(calls: list[float]) -> float:
+    """What all calls but one in twenty stay below: those may have been interrupted by what else runs on this machine."""
+    return statistics.quantiles(calls, n=100)[94]
+
+
+def test_a_client_whose_calls_waited_for_something_would_be_noticed(waiting: Waiting, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The unsafe twin."""
+    poll = Client.poll
+
+    def patient_poll(client: Client) -> list[Event]:
+        client.wait(0.02)
+        return poll(client)
+
+    monkeypatch.setattr(Client, "poll", patient_poll)
+    monkeypatch.setattr(Client, "wait", lambda client, timeout_s: time.sleep(timeout_s))
+    waiting.until(ended(waiting.submit(job(1, "steps=3 step_s=0.1"))))
+    assert nineteen_of_twenty(waiting.calls) > 0.005
