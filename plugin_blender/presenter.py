@@ -156,6 +156,10 @@ class Presenter:
         self._launcher.start()
         self._started_at = self._clock()
 
+    def command_changed(self) -> None:
+        """Look again whether a backend can be started."""
+        self._unavailable = self._launcher.available()
+
     def ask(self, wish: Wish, shots: Sequence[Shot]) -> int:
         """Ask for pictures of what the camera saw; returns the number of the press, for `ended`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from .people import Pictures
@@ -15,7 +15,7 @@ from .protocol.desk.store import Store
 from .protocol.discovery import state_folder
 from .shelf import Shelf
 
-INSTALL = "name its command in the add-on's preferences"
+INSTALL = "run `likeness blender install` once, or name its command in the add-on's preferences"
 
 
 class Session:
@@ -38,7 +38,7 @@ class Session:
     def presenter(self) -> Presenter:
         """Made at the first call: a Blender that renders on a farm needs none."""
         if self._presenter is None:
-            self._presenter = open_presenter(self._folder(), self._environ(), self._pictures, self._program)
+            self._presenter = open_presenter(self._folder(), self._command, self._pictures, self._program)
             self._presenter.people.renamed = self._renamed
         return self._presenter
 
@@ -52,19 +52,15 @@ class Session:
         return secrets.randbelow(2**31 - 64)
 
     def close(self) -> None:
-        """Leave; the next call begins anew, so that new preferences count."""
+        """Leave; the next call begins anew."""
         if self._presenter is not None:
             self._presenter.close()
             self._presenter = None
 
-    def _environ(self) -> dict[str, str]:
-        command = self._command().strip()
-        return {**os.environ, **({"LIKENESS_COMMAND": command} if command else {})}
 
-
-def open_presenter(folder: Path, environ: Mapping[str, str], pictures: Pictures, program: str) -> Presenter:
-    """A presenter whose settings, jobs and results lie in `folder`."""
-    launcher = Launcher(folder, environ, host="Blender", install=INSTALL)
+def open_presenter(folder: Path, command: Callable[[], str], pictures: Pictures, program: str) -> Presenter:
+    """A presenter whose jobs and results lie in `folder`. Beside this file may lie the `backend.json` of who installed the add-on."""
+    launcher = Launcher(Path(__file__).resolve().parent, host="Blender", install=INSTALL, command=command)
     store = Store(folder)
-    client = Client(launcher.state_folder() or state_folder(environ), store.client_id(), program=program)
+    client = Client(launcher.state_folder() or state_folder(os.environ), store.client_id(), program=program)
     return Presenter(client, launcher, store, Shelf(folder / "results"), pictures)

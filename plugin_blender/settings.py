@@ -42,7 +42,11 @@ def session() -> Session:
     return found
 
 
-def _characters(self: Any, context: Any, typed: str) -> Iterator[str]:  # noqa: ANN401 - bpy, as everywhere here
+def _command_changed(self: Any, context: Any) -> None:  # noqa: ANN401 - bpy, as everywhere here
+    session().presenter.command_changed()
+
+
+def _characters(self: Any, context: Any, typed: str) -> Iterator[str]:  # noqa: ANN401
     return (card.name for card in session().presenter.characters)
 
 
@@ -112,6 +116,7 @@ class LikenessPreferences(bpy.types.AddonPreferences):
     command: StringProperty(
         name="Backend command",
         description="The words that start the backend, when `likeness` is not on the PATH: /path/to/likeness serve --detach",
+        update=_command_changed,
     )
 
     def draw(self, context: Any) -> None:  # noqa: ANN401

@@ -31,12 +31,15 @@ class Launcher:
         *,
         host: str,
         install: str,
+        command: Callable[[], str] = lambda: "",
     ) -> None:
-        """`folder` is where `backend.json` may lie, `host` the program's name, `install` how this add-on is told of a backend."""
+        """`folder` is where `backend.json` may lie, `host` the program's name, `install` how this add-on is told of a backend, `command`
+        gives the words that the user prefers to everything else.
+        """
         self._folder, self._host = folder, host
         self._how = f"Install Likeness (its README says how) and {install}, or set LIKENESS_COMMAND to its command."
         self._environ = dict(os.environ if environ is None else environ)
-        self._run = run
+        self._run, self._preferred = run, command
 
     def available(self) -> str:
         """Empty when a backend can be started, else why not and what to do."""
@@ -76,6 +79,8 @@ class Launcher:
         return Path(state) if isinstance(state, str) and state else None
 
     def _command(self) -> list[str]:
+        if preferred := self._preferred().strip():
+            return shlex.split(preferred, posix=os.name == "posix")
         noted = self._note().get("command")
         if isinstance(noted, list) and (words := cast(list[object], noted)) and all(isinstance(word, str) for word in words):
             return [str(word) for word in words]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from blender_stage import FACE, Stage, a_shot, grey
 from krita_people import PeopleBackend
 from krita_stage import FakeLauncher, painting
 from PIL import Image
+from plugin_blender.protocol.desk.launcher import Launcher
 from plugin_blender.protocol.desk.state_line import Light
 from plugin_blender.protocol.errors import InvalidRequest, NameTaken
 from plugin_blender.protocol.jobs import GuideKind
@@ -355,3 +357,13 @@ def test_the_unsafe_twin_that_does_all_at_once_is_noticed(scripted: tuple[Stage,
     watch = Watch()
     large_pictures(*scripted, watch)
     assert max(watch.slowest) > LIMIT_S
+
+
+def test_the_command_of_the_preferences_comes_before_every_other(tmp_path: Path):
+    started: list[list[str]] = []
+    (tmp_path / "backend.json").write_text('{"command": ["another"]}')
+    words = f"{sys.executable} -m backend serve"
+    run = lambda command, **_: started.append(command)  # noqa: E731
+    launcher = Launcher(tmp_path, {"PATH": ""}, run, host="B", install="x", command=lambda: words)
+    launcher.start()
+    assert started == [[sys.executable, "-m", "backend", "serve"]]
