@@ -106,7 +106,7 @@ def _repaint(context: Any, setup: Setup, kinds: Sequence[GuideKind]) -> Shot:  #
                 raise SceneProblem("No image is chosen. Choose one, or repaint the last render.")
             picture = plane_of_image(settings.image)
         case "FRESH":
-            picture = fresh_render(scene, context.view_layer, setup.camera, setup.size)
+            picture = fresh_render(scene, setup.camera, setup.size)
         case _:
             picture = last_render(scene)
     setup = replace(setup, size=(picture.extent.width, picture.extent.height))

@@ -72,6 +72,7 @@ def project(view: View, image: Any, depsgraph: Any, shading: Shading = Shading.F
     except SceneProblem:
         for thing in put:
             _take(thing.data, layer)
+        _repaint(put)
         depsgraph.update()
         raise
     for thing, _ in pairs:
@@ -250,8 +251,8 @@ def _repaint(things: Sequence[Any]) -> None:
         show(thing, layers, shading, made.setdefault(key, {}))
         if RECORD in thing.data and not thing.data[RECORD]["layers"]:
             _activate(thing.data, thing.data[RECORD]["active"])
-            if thing.data[RECORD]["slot"]:
-                thing.data.materials.clear()
+            if thing.data[RECORD]["slot"] and len(thing.data.materials) and thing.data.materials[0] is None:
+                thing.data.materials.pop(index=0)
             del thing.data[RECORD]
         thing.data.update()
     remove_unused()

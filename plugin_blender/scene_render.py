@@ -42,7 +42,7 @@ def last_render(scene: Any) -> Plane:  # noqa: ANN401 - bpy, as everywhere here
         return _read(path)
 
 
-def fresh_render(scene: Any, view_layer: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Plane:  # noqa: ANN401
+def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Plane:  # noqa: ANN401
     """Render the scene with the user's own engine and settings, to a picture of `size` pixels or of the scene's own size.
 
     The scene is copied and the copy is rendered, from `camera` (an object; else the scene's own): settings, the last render and the file
@@ -67,7 +67,7 @@ def fresh_render(scene: Any, view_layer: Any, camera: Any = None, size: tuple[in
         path = Path(folder) / "render.png"
         render.filepath = str(path)
         try:
-            done = bpy.ops.render.render(write_still=True, scene=stage.name, layer="")
+            done = bpy.ops.render.render(write_still=True, scene=stage.name)
         except RuntimeError as error:
             raise SceneProblem(f"Blender could not render the scene: {str(error).strip()}") from error
         if "FINISHED" not in done or not path.is_file():

@@ -117,6 +117,9 @@ def _seen(thing: Any, depsgraph: Any, camera: Camera, surfaces: Surfaces, owner:
     uv = texture_coordinates(values)
     stencil = _stencil(camera, shape, surfaces, owner)
     known = {"uid": thing.session_uid, "name": thing.name, "stencil": stencil}
+    if surfaces.owner is None or not (surfaces.owner == owner).any():  # hidden altogether, or not rendered
+        own = np.zeros(len(own_corners))
+        return SeenMesh(**known, uv=np.zeros((len(own), 2)), mask=own, cosine=own, exact=None, target=None)
     if same:
         exact = values[own_corners] if bent_by(camera, shape, mask > 0) > BEND else None
         return SeenMesh(**known, uv=uv[own_corners], mask=mask, cosine=cosine, exact=exact, target=None)

@@ -70,7 +70,7 @@ def _of_collection(name, value, depth, opened):
         if isinstance(one, bpy.types.ID) and not one.is_embedded_data:
             yield f".{name}[{index}] -> {one.name}"
         else:
-            yield from (f".{name}[{index}]{line}" for line in _of(one, depth + 1, opened))
+            yield from (f".{name}[{index}]{line}" for line in (_of(one, depth + 1, opened) if one is not None else ()))
 
 
 def _plain(value):
