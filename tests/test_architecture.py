@@ -22,6 +22,8 @@ HOSTS = {"krita", "PyQt5", "PyQt6", "PySide6", "bpy"}
 # The arrows of the design: what each room must never import. The most specific entry that fits a file counts.
 WIRE = {"zmq", "msgpack", "protocol.client", "protocol.transport", "protocol.codec"}
 FRONT = {"backend.server", "backend.worker", "backend.cli", "backend.evaluation"}
+PACKING = TORCH_STACK | PIXELS | HOSTS | WIRE | FRONT | {"plugin_krita", "plugin_blender"}
+"""Who packs an add-on reads its files and never imports it."""
 FORBIDDEN: dict[str, set[str]] = {
     "protocol": TORCH_STACK | PIXELS | HOSTS | {"tqdm", "backend", "plugin_krita", "plugin_blender"},
     "backend": HOSTS | {"plugin_krita", "plugin_blender"},
@@ -36,6 +38,9 @@ FORBIDDEN: dict[str, set[str]] = {
     "backend/faces.py": WIRE | HOSTS | FRONT | {"backend.training", "backend.pipelines"},
     "backend/images.py": WIRE | HOSTS | FRONT | {"backend.training", "backend.pipelines"},
     "backend/config.py": TORCH_STACK | PIXELS | HOSTS | FRONT,
+    "backend/addons": PACKING | {"backend.krita", "backend.blender"},
+    "backend/krita": PACKING | {"backend.blender"},
+    "backend/blender": PACKING | {"backend.krita"},
     "plugin_krita": TORCH_STACK | PIXELS | {"bpy", "backend"},
     "plugin_krita/presenter.py": TORCH_STACK | PIXELS | HOSTS | {"backend"},
     "plugin_blender": TORCH_STACK | {"PIL", "krita", "PyQt5", "PyQt6", "backend"},
@@ -145,6 +150,8 @@ def test_every_import_follows_an_arrow_of_the_design(path: Path):
         ("backend/pipelines/engine.py", "from protocol.messages import Submit"),
         ("backend/training/loop.py", "from ..server.queue import next_job"),
         ("plugin_krita/presenter.py", "import krita"),
+        ("backend/blender/package.py", "import bpy"),
+        ("backend/blender/package.py", "from ..krita import kritarc"),
     ],
 )
 def test_an_import_against_an_arrow_is_noticed(file: str, source: str):

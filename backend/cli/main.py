@@ -28,6 +28,7 @@ COMMANDS = {
     "again": "make the same picture once more, from the PNG alone",
     "character": "save, list, rename, delete, export and import people, for all hosts by name",
     "krita": "put the docker into Krita, or into a ZIP for Krita's own importer",
+    "blender": "the add-on for Blender as ZIPs, their index as a repository, or put into this user's Blender",
     "serve": "start the backend that Krita, Blender and scripts share",
     "status": "whether the backend runs, on what, and what it does",
     "bench": "measure the way from a host to the backend and back",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from krita_wheels import pip_sees_only, write_pyzmq
+from addon_wheels import pip_sees_only, write_pyzmq
 from plugin_krita.protocol.desk.launcher import Launcher
 
 from backend.addons.wheels import pip_words

@@ -1,4 +1,4 @@
-"""A wheel of the project, installed: it has what `likeness krita install` puts into Krita."""
+"""A wheel of the project, installed: it has what `likeness krita install` puts into Krita, and what Blender's ZIP is made of."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
-from krita_wheels import pip_sees_only, write_pyzmq
+from addon_wheels import pip_sees_only, write_msgpack, write_pyzmq
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("builds a wheel without a network, so setuptools 77 or newer must be here")
     folder = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns("__pycache__", "*.safetensors", "*.onnx", "*.bin", "*.png")
-    for room in ("backend", "protocol", "plugin_krita"):
+    for room in ("backend", "protocol", "plugin_krita", "plugin_blender"):
         shutil.copytree(ROOT / room, folder / "source" / room, ignore=left_out)
     for file in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, folder / "source")
@@ -38,9 +38,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
-def test_it_has_the_plug_in_with_everything_that_lies_beside_its_sources(installed: Path) -> None:
-    assert {path.name for path in (installed / "plugin_krita").iterdir()} == {
-        path.name for path in (ROOT / "plugin_krita").iterdir() if path.name not in ("__pycache__", "pictures")
+@pytest.mark.parametrize("plugin", ["plugin_krita", "plugin_blender"])
+def test_it_has_the_plug_in_with_everything_that_lies_beside_its_sources(installed: Path, plugin: str) -> None:
+    assert {path.name for path in (installed / plugin).iterdir()} == {
+        path.name for path in (ROOT / plugin).iterdir() if path.name not in ("__pycache__", "pictures")
     }  # the pictures are the README's
 
 
@@ -63,3 +64,19 @@ def test_the_installed_likeness_puts_the_docker_into_krita(installed: Path, tmp_
     [plugin] = (tmp_path / "artist").rglob("pykrita/likeness")
     assert {path.name for path in plugin.glob("*.py")} == {path.name for path in (ROOT / "plugin_krita").glob("*.py")}
     assert f'"{sys.executable}"' in (plugin / "backend.json").read_text()
+
+
+def test_the_installed_likeness_makes_blenders_zip(installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip_sees_only(monkeypatch, write_msgpack(write_pyzmq(tmp_path / "wheels")))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    start = f"import sys; sys.path.insert(0, {str(installed)!r}); from backend.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    words = ["blender", "zip", "--platform", "linux-x64", "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-P", "-c", start, *words], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [made] = (tmp_path / "out").glob("*.zip")
+    with zipfile.ZipFile(made) as archive:
+        names = set(archive.namelist())
+    assert {path.name for path in (ROOT / "plugin_blender").glob("*.py")} == {
+        name for name in names if "/" not in name and name[-3:] == ".py"
+    }
+    assert {"blender_manifest.toml", "LICENSE", "protocol/client.py"} <= names

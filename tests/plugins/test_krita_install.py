@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
+from addon_wheels import pip_sees_only, write_pyzmq
 from krita_runs import RunningKrita, enable_plugins, environment, kept_home, krita, why_no_krita
-from krita_wheels import pip_sees_only, write_pyzmq
 
 from backend.cli.main import main
 from backend.krita.places import python_of_krita

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from krita_wheels import write_pyzmq
+from addon_wheels import write_pyzmq
 
 import plugin_krita.wheels as chooser
 from backend.addons.wheels import NoWheel

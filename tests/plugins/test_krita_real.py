@@ -5,39 +5,29 @@ It takes some minutes. `LIKENESS_SCREENSHOTS` names a folder where the pictures 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import krita_real
 import krita_runs
 import numpy as np
 import pytest
-from krita_wheels import pip_sees_only
+from krita_real import PATIENCE_S, PHOTO, PHOTOS, SKETCH
 from PIL import Image
 
-from backend.cli.main import main
 from backend.faces import FaceAnalyser, cosine
-from backend.krita.places import python_of_krita
 from backend.training import samples, world
 from backend.training.drawing import draw
-from protocol.discovery import read_connection
 
 WHY_NOT = krita_runs.why_no_krita("krita", "Xvfb", "xdotool", "import")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
-SKETCH = krita_runs.ROOT / "backend" / "sketch"
 NAME, PROMPT = "Ada", "portrait of a smiling person, green jacket, blue background"
 SIDE = 256
-PHOTO = world.Shot(0.0, 0.0, 0.0, 0.27, 0.5, 0.5, "neutral", "none", "red", "none", "shirt", "white", "grey", -0.4, 0.1)
-PATIENCE_S = 1500
 
 
 def draw_scene(folder: Path) -> dict[str, Any]:
@@ -45,63 +35,29 @@ def draw_scene(folder: Path) -> dict[str, Any]:
     picture, mask = samples.scene(SIDE)
     Image.fromarray(picture).save(folder / "scene.png")
     who, photos = world.person(samples.FIRST_SAMPLE + samples.SAMPLES["ada"]), []
-    for number, changes in enumerate(({}, {"yaw": 12.0, "expression": "smiling", "background": "yellow"})):
+    for number, changes in enumerate(PHOTOS):
         photos.append(str(folder / f"photo-{number + 1}.png"))
         Image.fromarray(draw(who, replace(PHOTO, **changes), SIDE).picture).save(photos[-1])
     (folder / "mask").write_bytes(mask.tobytes())
     return {"scene": str(folder / "scene.png"), "photos": photos, "mask": str(folder / "mask"), "size": [2 * SIDE, SIDE]}
 
 
-class Backend:
-    """What the docker has started, found by its connection file."""
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-
-    def pid(self) -> int:
-        return read_connection(self.state).pid
-
-    def kill(self) -> None:
-        os.kill(self.pid(), signal.SIGKILL)
-
-    def stop(self) -> None:
-        values = {**os.environ, "LIKENESS_STATE": str(self.state)}
-        command = [sys.executable, "-m", "backend", "status", "--stop"]
-        subprocess.run(command, cwd=krita_runs.ROOT, env=values, capture_output=True, timeout=120, check=False)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """One long session, of which each test looks at a part."""
-    if python_of_krita("/usr/bin/krita") != sys.version_info[:2]:
-        pytest.skip(f"Krita here has Python {python_of_krita('/usr/bin/krita')}, and the tests, whose pyzmq it is given, another one")
     folder = tmp_path_factory.mktemp("real")
-    home, out, state = krita_runs.kept_home(folder / "home"), folder / "out", folder / "state"
-    out.mkdir()
-    state.mkdir(mode=0o700)
-    with pytest.MonkeyPatch.context() as patch:
-        pip_sees_only(patch, folder)
-        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        krita_runs.enable_plugins(home, "krita_scenario")
-        assert main(["krita", "install", "--home", str(home)]) == 0
-    krita_runs.install_scenario(home)
-    for old in (home / ".local" / "share" / "krita" / "likeness").glob("*"):
-        old.unlink() if old.is_file() else None
-    plan = draw_scene(folder) | {"name": NAME, "prompt": PROMPT, "seed": 77, "kra": str(folder / "scene.kra")}
-    plan |= {"window": [1400, 900], "kill": True}
-    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    backend = Backend(state)
-    try:
-        told = play(home, out, state, backend)
-        yield {"plan": plan, **told}
-    finally:
-        with contextlib.suppress(Exception):
-            backend.stop()
+    with krita_real.installed(folder) as (home, backend):
+        out = folder / "out"
+        out.mkdir()
+        plan = draw_scene(folder) | {"name": NAME, "prompt": PROMPT, "seed": 77, "kra": str(folder / "scene.kra")}
+        plan |= {"window": [1400, 900], "kill": True}
+        (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+        yield {"plan": plan, **play(home, out, backend)}
 
 
-def play(home: Path, out: Path, state: Path, backend: Backend) -> dict[str, Any]:
+def play(home: Path, out: Path, backend: krita_real.Backend) -> dict[str, Any]:
     """The artist's hands, beside the scenario inside Krita."""
-    with krita_runs.krita(home, out, 1400, 900, LIKENESS_SCENARIO="whole", LIKENESS_STATE=str(state)) as running:
+    with krita_runs.krita(home, out, 1400, 900, LIKENESS_SCENARIO="whole", LIKENESS_STATE=str(backend.state)) as running:
 
         def event(name: str) -> dict[str, Any]:
             return dict(running.wait_for(name, PATIENCE_S))

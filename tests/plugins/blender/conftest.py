@@ -32,20 +32,26 @@ class Played:
 
 
 @pytest.fixture(scope="session", params=VARIABLES, ids=lambda version: f"Blender {version}")
-def play(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
-    """Play a scene once in this Blender; every test that asks for it reads the same answer."""
+def blender_python(request: pytest.FixtureRequest) -> str:
+    """The Python that has this Blender as a module."""
     variable = VARIABLES[request.param]
     python = os.environ.get(variable, "")
     if not python:
         pytest.skip(
             f"{variable} does not name a Python with Blender's module (pip install bpy), so nothing is played in Blender {request.param}."
         )
+    return python
+
+
+@pytest.fixture(scope="session")
+def play(blender_python: str, tmp_path_factory: pytest.TempPathFactory):
+    """Play a scene once in this Blender, with further words for it if need be; every test that asks for it reads the same answer."""
     kept: dict[str, Played] = {}
 
-    def play(scene: str) -> Played:
+    def play(scene: str, *further: object) -> Played:
         if scene not in kept:
-            folder = tmp_path_factory.mktemp(f"{scene}-{request.param}")
-            words = [python, str(SCENES / f"play_{scene}.py"), str(folder)]
+            folder = tmp_path_factory.mktemp(scene)
+            words = [blender_python, str(SCENES / f"play_{scene}.py"), str(folder), *map(str, further)]
             done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
             said = folder / "answer.json"
             assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
