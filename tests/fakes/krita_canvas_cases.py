@@ -364,6 +364,10 @@ def saving() -> dict[str, Any]:
     return krita_file_cases.saving(document, host, OUT[0])
 
 
+def meanwhile() -> dict[str, Any]:
+    return {what: krita_file_cases.meanwhile(*scene(), what) for what in krita_file_cases.MEANWHILE}
+
+
 def large_canvas() -> dict[str, Any]:
     """Milliseconds of what is called again and again, on a canvas of 24 megapixels."""
     document, host = scene(6000, 4000)
@@ -393,4 +397,4 @@ def large_canvas() -> dict[str, Any]:
 
 
 CASES = [pixels_in_and_out, selection, depths, cmyk, round_trips, half_transparent, preview_and_apply, masks, notes_and_files]
-CASES += [left_over_preview, unwilling_documents, picture_files, saving, large_canvas]
+CASES += [left_over_preview, unwilling_documents, picture_files, saving, meanwhile, large_canvas]

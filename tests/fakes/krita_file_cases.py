@@ -1,4 +1,4 @@
-"""Runs inside kritarunner, for `krita_canvas_cases`: picture files, PNGs and scaling."""
+"""Runs inside kritarunner, for `krita_canvas_cases`: picture files, PNGs and scaling; saving; what an artist does while a job runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from krita import Krita
 from likeness.canvas import KritaHost
 from likeness.host import CanvasProblem
 from likeness.protocol.errors import BadPicture
-from likeness.protocol.geometry import Extent
+from likeness.protocol.geometry import Bounds, Extent
 from likeness.protocol.planes import Layout, Plane
 
 
@@ -104,3 +104,60 @@ def _file(path: str) -> str:
     file = host.file(host.document().key)
     opened.close()
     return str(file)
+
+
+MEANWHILE = (
+    "nothing",
+    "hidden",
+    "unlocked",
+    "moved",
+    "in a group",
+    "active locked",
+    "active hidden",
+    "active removed",
+    "smaller",
+    "larger",
+)
+"""What happens between the first preview and the next one."""
+
+
+def meanwhile(document: Any, host: KritaHost, what: str) -> list[Any]:
+    """Layers in the end, whether the result is seen at its place as far as the canvas goes, and what the preview cost in layers."""
+    key, place = host.document().key, Bounds(20, 12, 24, 20)
+    picture = Plane(Layout.BGRA8, place.extent, bytes((40, 90, 200, 255)) * place.extent.area)
+    background = document.topLevelNodes()[0]
+    other = document.createNode("hers", "paintlayer")
+    document.rootNode().addChildNode(other, None)
+    document.setActiveNode(other)
+    host.show_preview(key, place, picture)
+    preview = document.topLevelNodes()[-1]
+    if what == "hidden":
+        preview.setVisible(False)
+    elif what == "unlocked":
+        preview.setLocked(False)
+    elif what == "moved":
+        preview.move(5, 6)
+    elif what == "in a group":
+        group = document.createGroupLayer("group")
+        document.rootNode().addChildNode(group, None)
+        preview.remove()
+        group.addChildNode(preview, None)
+    elif what == "active locked":
+        other.setLocked(True)
+        background.setLocked(True)
+    elif what == "active hidden":
+        other.setVisible(False)
+        background.setVisible(False)
+    elif what == "active removed":
+        other.remove()
+    elif what in ("smaller", "larger"):
+        document.resizeImage(0, 0, *((30, 24) if what == "smaller" else (90, 70)))
+    document.waitForDone()
+    host.show_preview(key, place, picture)
+    host.apply(key, place, picture, "result")
+    document.refreshProjection()
+    document.waitForDone()
+    width, height = min(place.width, document.width() - place.x), min(place.height, document.height() - place.y)
+    seen = bytes(document.pixelData(place.x, place.y, width, height)) == bytes(picture.data[:4]) * (width * height)
+    beside = bytes(document.pixelData(place.x - 1, place.y, 1, height)) != bytes(picture.data[:4]) * height
+    return [[node.name() for node in document.topLevelNodes()], seen, beside]

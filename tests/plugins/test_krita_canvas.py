@@ -251,6 +251,15 @@ def test_a_file_without_a_key_of_ours_has_the_same_one_whenever_it_is_opened(cas
     assert case["no notes in"] == ""
 
 
+@of("meanwhile")
+def test_whatever_is_done_to_layers_and_canvas_while_a_job_runs_the_result_comes_to_its_place(case: dict[str, Any]):
+    assert len(case) == 10
+    assert {what: told[1:] for what, told in case.items()} == {what: [True, True] for what in case}
+    layers = ["Background", "hers", "result"]
+    others = {"in a group": ["Background", "hers", "group"], "active removed": ["Background", "result"]}
+    assert {what: told[0] for what, told in case.items()} == {**dict.fromkeys(case, layers), **others}
+
+
 @of("left_over_preview")
 def test_a_preview_that_was_saved_with_a_file_is_neither_captured_nor_kept(case: dict[str, Any]):
     assert case["opened"] == ["Background", "[Likeness preview]"]
