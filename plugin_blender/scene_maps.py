@@ -169,7 +169,9 @@ def _render(stage: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
     """What everything shines with at the moment: (height, width, 4), top row first."""
     stage.render.filepath = str(path)
     try:
-        done = bpy.ops.render.render(write_still=True, scene=stage.name)
+        # When it is done, Blender brings the context's scene to its frame once more, which would take back every pose without a key.
+        with bpy.context.temp_override(scene=stage, view_layer=stage.view_layers[0]):
+            done = bpy.ops.render.render(write_still=True, scene=stage.name)
     except RuntimeError as error:
         raise SceneProblem(f"Blender could not render the maps: {str(error).strip()}") from error
     if "FINISHED" not in done or not path.is_file():

@@ -67,7 +67,9 @@ def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = 
         path = Path(folder) / "render.png"
         render.filepath = str(path)
         try:
-            done = bpy.ops.render.render(write_still=True, scene=stage.name)
+            # Afterwards Blender brings the context's scene to its frame: the user's would lose every pose without a key.
+            with bpy.context.temp_override(scene=stage, view_layer=stage.view_layers[0]):
+                done = bpy.ops.render.render(write_still=True, scene=stage.name)
         except RuntimeError as error:
             raise SceneProblem(f"Blender could not render the scene: {str(error).strip()}") from error
         if "FINISHED" not in done or not path.is_file():
