@@ -251,8 +251,8 @@ def _repaint(things: Sequence[Any]) -> None:
         show(thing, layers, shading, made.setdefault(key, {}))
         if RECORD in thing.data and not thing.data[RECORD]["layers"]:
             _activate(thing.data, thing.data[RECORD]["active"])
-            if thing.data[RECORD]["slot"] and len(thing.data.materials) and thing.data.materials[0] is None:
-                thing.data.materials.pop(index=0)
+            if thing.data[RECORD]["slot"] and list(thing.data.materials) == [None]:
+                thing.data.materials.clear()  # `pop` would leave the object's slot
             del thing.data[RECORD]
         thing.data.update()
     remove_unused()

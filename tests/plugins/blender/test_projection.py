@@ -114,6 +114,16 @@ def test_between_two_cameras_the_pictures_blend_without_an_edge(play):
     assert not shows_grey(row[head][None])[0].any()
 
 
+def test_pictures_of_one_head_put_together_look_like_it_from_between(play):
+    kept = play("cameras").arrays("put together")
+    inside = (kept["known"][..., 3] == 255) & (kept["after"][..., 3] == 255)
+    levels = difference(kept["after"], kept["known"])[inside]
+    assert kept["known"][inside][:, :3].std() > 20
+    assert levels.mean() < 3
+    assert np.quantile(levels, 0.9) <= 6
+    assert difference(np.roll(kept["after"], 3, axis=1), kept["known"])[inside].mean() > 15  # pictures that miss each other by that
+
+
 def test_no_camera_paints_the_back(play):
     picture = play("cameras").arrays("cameras180")["after"]
     assert shows_grey(picture[80:112, 118:138]).all()

@@ -53,6 +53,30 @@ told["two left"] = [one.name for one in projections_of(head)]
 turned(-70)
 kept["without the second"] = {"after": portrait.rendered("two")}
 
+# Three pictures of a head whose paint is known, put together on a bare one: seen from between, it is that head.
+begin()
+head = portrait.head()
+known = portrait.shining(head, name="Known")
+nodes, links = known.node_tree.nodes, known.node_tree.links
+noise, place = nodes.new("ShaderNodeTexNoise"), nodes.new("ShaderNodeTexCoord")
+noise.inputs["Scale"].default_value = 30.0
+links.new(place.outputs["Object"], noise.inputs["Vector"])
+contrast = nodes.new("ShaderNodeGamma")
+contrast.inputs["Gamma"].default_value = 4.0
+links.new(noise.outputs["Color"], contrast.inputs["Color"])
+links.new(contrast.outputs["Color"], nodes["Emission"].inputs["Color"])
+paints = {}
+for turn in (0, -60, 60, 30):
+    turned(turn)
+    paints[turn] = portrait.rendered("known")
+head.data.materials[0] = None
+for turn in (0, -60, 60):
+    turned(turn)
+    scene, graph, camera = seen()
+    project_now(scene, graph, camera, [head], picture(paints[turn]))
+turned(30)
+kept["put together"] = {"after": portrait.rendered("together"), "known": paints[30]}
+
 # Everything comes back as it was.
 begin()
 head, bare = portrait.head(), portrait.head(16, 12, name="Bare")

@@ -46,13 +46,14 @@ linear = np.where(levels / 255 <= 0.04045, levels / 255 / 12.92, ((levels / 255 
 light = bpy.data.images.new("Light", 16, 2, float_buffer=True, alpha=False)
 light.pixels.foreach_set(np.repeat(np.stack([linear, linear, linear, np.ones(16)], 1)[None], 2, 0).astype(np.float32).ravel())
 kept["light"] = {"levels": levels, "came": pixels_of_image(light)}
-light.filepath_raw, light.file_format = str(stage.FOLDER / "light.exr"), "OPEN_EXR"
-light.save()
-kept["light from a file"] = {"levels": levels, "came": pixels_of_image(bpy.data.images.load(light.filepath_raw))}
-deep = bpy.context.scene.copy()
-deep.render.image_settings.file_format, deep.render.image_settings.color_depth = "PNG", "16"
-deep.view_settings.view_transform = "Standard"
-light.save_render(str(stage.FOLDER / "deep.png"), scene=deep)
+written = bpy.context.scene.copy()
+written.view_settings.view_transform = "Standard"
+settings = written.render.image_settings
+settings.file_format, settings.color_depth = "OPEN_EXR", "32"
+light.save_render(str(stage.FOLDER / "light.exr"), scene=written)
+kept["light from a file"] = {"levels": levels, "came": pixels_of_image(bpy.data.images.load(str(stage.FOLDER / "light.exr")))}
+settings.file_format, settings.color_depth = "PNG", "16"
+light.save_render(str(stage.FOLDER / "deep.png"), scene=written)
 sixteen = bpy.data.images.load(str(stage.FOLDER / "deep.png"))
 kept["sixteen bits"] = {"levels": levels, "came": pixels_of_image(sixteen), "depth": np.array(sixteen.depth)}
 half = np.zeros((2, 2, 4), np.uint8)
