@@ -7,11 +7,11 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-
-from plugin_blender.png import png_of, png_size
 from plugin_blender.protocol.errors import BadPicture
 from plugin_blender.protocol.geometry import Extent
 from plugin_blender.protocol.planes import Layout, Plane
+
+from plugin_blender.png import png_of, png_size
 
 MODES = {Layout.RGB8: "RGB", Layout.RGBA8: "RGBA", Layout.BGRA8: "RGBA", Layout.A8: "L"}
 
