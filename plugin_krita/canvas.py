@@ -174,10 +174,20 @@ class KritaHost:
             found.setModified(True)  # Krita saves nothing that is not modified, not even when it is told to
 
     @_asked
+    def is_open(self, document: str) -> bool:
+        """Whether that document is open."""
+        return self._find(document) is not None
+
+    @_asked
+    def path(self, document: str) -> str:
+        """The document's file."""
+        found = self._find(document)
+        return "" if found is None else str(found.fileName())
+
+    @_asked
     def file(self, document: str) -> str:
         """Where the document is saved, if that is a file of Krita's own kind: others have no annotations."""
-        found = self._find(document)
-        path = "" if found is None else str(found.fileName())
+        path = self.path(document)
         return path if path.lower().endswith(KRITA_FILES) else ""
 
     def note_in_file(self, path: str) -> bytes | None:

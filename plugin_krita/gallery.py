@@ -20,7 +20,7 @@ class Gallery:
 
     def __init__(self, desk: Desk, clock: Callable[[], float]) -> None:
         self._desk = desk
-        self._keeper = Keeper(desk, clock, lambda job_id: self.kept(job_id), self._changed)
+        self.keeper = Keeper(desk, clock, lambda job_id: self.kept(job_id), self.changed)
         self._histories: dict[str, History] = {}
         self._cache = Cache()
         self._applying: set[str] = set()
@@ -44,9 +44,9 @@ class Gallery:
             history = self._histories.setdefault(document, History(document))
             self._histories[document] = self._histories.pop(document)
             self.history = history
-            self._keeper.read(history)
+            self.keeper.read(history)
             self._forget_others()
-        self._changed()
+        self.changed()
 
     def _forget_others(self) -> None:
         for document, history in list(self._histories.items()):
@@ -58,12 +58,12 @@ class Gallery:
     def add(self, history: History, entries: Iterable[Entry]) -> None:
         """New pictures."""
         history.add(entries)
-        self._keeper.at_once()
-        self._changed()
+        self.keeper.at_once()
+        self.changed()
 
     def tick(self) -> None:
         """Write what changed into the document's note."""
-        self._keeper.tick(self.history, tuple(self._histories.values()))
+        self.keeper.tick(self.history, tuple(self._histories.values()))
 
     # The canvas ------------------------------------------------------------------------------------------------------------------------
     def show(self, key: str | None) -> None:
@@ -73,12 +73,12 @@ class Gallery:
             return
         if key is None or key not in history.entries:
             was, history.shown = history.shown, None
-            self._changed()
+            self.changed()
             if was is not None:
                 self._desk.host.hide_preview(history.document)
             return
         history.shown = key
-        self._changed()
+        self.changed()
         entry = history.entries[key]
 
         def put(plane: Plane) -> None:
@@ -101,7 +101,7 @@ class Gallery:
             if self._on_canvas(lambda: self._desk.host.apply(history.document, entry.bounds, plane, entry.title, mask)):
                 history.shown = None
                 history.change(key, applied=True)
-                self._changed()
+                self.changed()
 
         def failed(sentence: str) -> None:
             self._applying.discard(key)
@@ -122,7 +122,7 @@ class Gallery:
             if history.shown == key:
                 self.show(None)
             history.discard(key)
-            self._changed()
+            self.changed()
 
     def reuse(self, key: str) -> None:
         """Its prompt, seed and settings into the form; the seed is locked, so that Generate makes it once more."""
@@ -166,5 +166,6 @@ class Gallery:
             return False
         return True
 
-    def _changed(self) -> None:
+    def changed(self) -> None:
+        """The history has other pictures, or another one is in front."""
         self.results = self.history.results() if self.history else ()

@@ -13,6 +13,7 @@ from .drafts import Drafts
 from .form import Form, Mode, form_from
 from .gallery import Gallery
 from .host import DocumentCard, Host, LayerCard
+from .left_behind import LeftBehind
 from .people import People
 from .pose import PoseDesk
 from .protocol.client import Client
@@ -34,7 +35,7 @@ SAVE_S = 1.0
 BUTTONS = {Mode.FILL: "Fill", Mode.REFINE: "Refine", Mode.EXPAND: "Expand", Mode.NEW: "Generate"}
 NAMES = (
     *("form", "backend", "persons", "models", "draft", "draft_name", "draft_sentence", "draft_faces", "progress", "results", "notice"),
-    *("preview", "document", "layers", "button", "can_generate", "why_not", "pose_picture", "pose_bounds", "pose_points"),
+    *("preview", "waiting", "document", "layers", "button", "can_generate", "why_not", "pose_picture", "pose_bounds", "pose_points"),
 )
 """What `listen` tells of."""
 
@@ -72,6 +73,7 @@ class Heart:
         self._random_seed = random_seed or (lambda: secrets.randbelow(2**31 - 64))
         self._gallery = Gallery(self._desk, clock)
         self._studio = Studio(self._desk, self._gallery)
+        self._left = LeftBehind(self._desk, self._gallery.keeper, self._studio.waiting, self._studio.move, self._gallery.changed)
         self._people = People(self._desk)
         self._drafts = Drafts(self._desk, lambda: self._people.persons, self._people.refresh)
         self._people.offer = self._drafts.offer
@@ -135,6 +137,11 @@ class Heart:
     def results(self) -> tuple[Result, ...]:
         """The finished pictures of the active document."""
         return self._gallery.results
+
+    @property
+    def waiting(self) -> str:
+        """Pictures of documents that are gone, in a sentence; "" when there are none."""
+        return self._left.sentence
 
     @property
     def notice(self) -> str:
@@ -265,6 +272,8 @@ class Heart:
             self._entered = True
             self._gallery.enter(now)
             self._studio.document_changed()
+            self._left.ask()
+        self._left.look()
 
     def _keep(self) -> None:
         if self._desk.form is self._kept_form or self._clock() - self._saved_at < SAVE_S:

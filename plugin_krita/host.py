@@ -121,6 +121,14 @@ class Host(Protocol):
         """
         ...
 
+    def is_open(self, document: str) -> bool:
+        """Whether that document is open, in front or not."""
+        ...
+
+    def path(self, document: str) -> str:
+        """Path of the document's file, of whatever kind; "" while it has none, or is not open."""
+        ...
+
     def file(self, document: str) -> str:
         """Path of the file that has the note when the document is saved; "" while there is none, or one that keeps no notes."""
         ...

@@ -37,10 +37,10 @@ class Keeper:
 
     def __init__(self, desk: Desk, clock: Callable[[], float], kept: Callable[[str], None], came: Callable[[], None]) -> None:
         self._desk, self._clock, self._kept, self._came = desk, clock, kept, came
-        self._unsaved = Unsaved(desk.store.folder / "unsaved")
+        self.unsaved = Unsaved(desk.store.folder / "unsaved")
         self._saved_at = self._looked_at = float("-inf")
         self._looking = False
-        desk.background.do(self._unsaved.prune)
+        desk.background.do(self.unsaved.prune)
 
     def at_once(self) -> None:
         """New pictures came: the next tick writes them."""
@@ -57,7 +57,7 @@ class Keeper:
         if history.loaded:
             history.dirty = history.dirty or (note is None and bool(history.entries)) or (note is not None and len(note) != history.written)
             return
-        data, host, unsaved = None if note is None else bytes(note), self._desk.host, self._unsaved
+        data, host, unsaved = None if note is None else bytes(note), self._desk.host, self.unsaved
 
         def take(found: tuple[list[Entry], bytes | None]) -> None:
             entries, copy = found
@@ -88,14 +88,19 @@ class Keeper:
             return
         self._saved_at = self._clock()
         history.dirty, history.packing = False, True
-        entries, jobs, unsaved = list(history.entries.values()), set(history.unsaved), self._unsaved
+        entries, jobs, absorbed = list(history.entries.values()), set(history.unsaved), set(history.absorbed)
+        card, unsaved = self._desk.card, self.unsaved
+        history.title = card.name if card is not None and card.key == history.document else history.title
+        title, file = history.title, self._desk.host.path(history.document)
 
         def failed(sentence: str) -> None:
             history.packing = False
             self._desk.say(sentence)
 
         self._desk.background.do(
-            lambda: _packed(unsaved, history.document, entries), lambda packed: self._written(history, jobs, packed), failed
+            lambda: _packed(unsaved, history.document, pack(entries, title, file), absorbed),
+            lambda packed: self._written(history, jobs, packed),
+            failed,
         )
 
     def _written(self, history: History, jobs: set[str], packed: Packed) -> None:
@@ -133,7 +138,7 @@ class Keeper:
             history.file_seen = found[0]
             if found[1] and history.digest == digest and not history.packing:
                 history.digest = ""
-                self._desk.background.do(lambda: self._unsaved.forget(history.document))
+                self._desk.background.do(lambda: self.unsaved.forget(history.document))
                 self._keep(history, jobs)
 
         def failed(_sentence: str) -> None:  # a disk that is gone: looked at again
@@ -147,10 +152,12 @@ def _read(host: Host, note: bytes | None, copy: bytes | None) -> tuple[list[Entr
     return [entry for data in (copy, note) if data is not None for entry in unpack(host, data)], copy
 
 
-def _packed(unsaved: Unsaved, document: str, entries: list[Entry]) -> Packed:
-    data, problem = pack(entries), ""
+def _packed(unsaved: Unsaved, document: str, data: bytes, absorbed: set[str]) -> Packed:
+    problem = ""
     try:
         unsaved.keep(document, data)
+        for other in absorbed:
+            unsaved.forget(other)
     except OSError as error:
         problem = sentence_of(error)
     return Packed(data, _digest(data), problem)

@@ -74,6 +74,11 @@ class Presenter(Heart):
         self._gallery.discard(key)
 
     @guarded
+    def take_waiting(self) -> None:
+        """Bring the pictures of documents that are gone into the active one."""
+        self._left.take(self._gallery.history)
+
+    @guarded
     def reuse(self, key: str) -> None:
         """A result's prompt, seed and settings into the form."""
         self._gallery.reuse(key)

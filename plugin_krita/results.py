@@ -70,6 +70,9 @@ class History:
     """Jobs whose pictures are being unpacked."""
     unsaved: set[str] = field(default_factory=set)
     shown: str | None = None
+    title: str = ""
+    absorbed: set[str] = field(default_factory=set)
+    """Other documents whose copies are in here, and go when this one is written."""
     written: int = -1
     """Length of the note as it was last written or read."""
     digest: str = ""
@@ -200,11 +203,12 @@ def unpacked_mask(data: bytes | None, extent: Extent) -> Plane | None:
     return Plane(Layout.A8, extent, found) if len(found) == extent.area else None
 
 
-def pack(entries: Iterable[Entry]) -> bytes:
-    """The note that is kept in the document."""
+def pack(entries: Iterable[Entry], title: str = "", file: str = "") -> bytes:
+    """The note that is kept in the document, whose name and file are in it for where the document is not."""
     kept, data = list(entries), io.BytesIO()
+    told = {"format": 1, "title": title, "file": file, "pictures": [_record(one) for one in kept]}
     with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("history.json", json.dumps({"format": 1, "pictures": [_record(one) for one in kept]}, ensure_ascii=False))
+        archive.writestr("history.json", json.dumps(told, ensure_ascii=False))
         for one in kept:
             archive.writestr(f"{one.key}.png", one.png)
             archive.writestr(f"{one.key}.small.png", one.small)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .qt import QtWidgets
 from .tiles import Tile, Tiles
 from .view import Result
-from .widgets import GAP, Pixmaps, column
+from .widgets import GAP, Pixmaps, Sentence, column
 
 if TYPE_CHECKING:
     from .presenter import Presenter
@@ -18,7 +18,7 @@ EMPTY = "Finished pictures wait here until you take them."
 class ResultsView(QtWidgets.QWidget):
     """Thumbnails with their similarity, and what can be done with the one that is shown."""
 
-    WATCHES = frozenset({"results"})
+    WATCHES = frozenset({"results", "waiting"})
 
     def __init__(self, presenter: Presenter) -> None:
         super().__init__()
@@ -36,11 +36,14 @@ class ResultsView(QtWidgets.QWidget):
         for place, button in enumerate((self.apply, self.apply_mask, self.reuse, self.discard)):
             buttons.addWidget(button, place // 2, place % 2)
             buttons.setColumnStretch(place % 2, 1)
-        self.setLayout(column(None, self.tiles, self.buttons))
+        self.waiting = Sentence()
+        self.take = _button("Take them here", "Add them to the results of this document.")
+        self.setLayout(column(None, self.tiles, self.buttons, self.waiting, self.take))
         self.tiles.clicked_tile.connect(lambda key, _held: self._click(key))
         self.apply.clicked.connect(lambda: self._with_shown(presenter.apply))
         self.apply_mask.clicked.connect(lambda: self._with_shown(lambda key: presenter.apply(key, transparency_mask=True)))
         self.reuse.clicked.connect(lambda: self._with_shown(presenter.reuse))
+        self.take.clicked.connect(lambda: presenter.take_waiting())
         self.discard.clicked.connect(lambda: self._with_shown(presenter.discard))
 
     def shown(self) -> Result | None:
@@ -58,6 +61,8 @@ class ResultsView(QtWidgets.QWidget):
 
     def refresh(self, _names: frozenset[str]) -> None:
         """Show the results."""
+        self.waiting.say(self._presenter.waiting)
+        self.take.setVisible(bool(self._presenter.waiting))
         results = self._presenter.results
         self._pixmaps.keep(result.thumbnail for result in results)
         self.tiles.put(tuple(self._tile(result) for result in results))

@@ -158,6 +158,14 @@ class Studio:
                 self._tickets[ticket.job_id] = replace(ticket, fetching=True)
                 self._desk.client.fetch(ticket.job_id)
 
+    def waiting(self) -> list[Ticket]:
+        """Finished jobs whose pictures nobody has fetched."""
+        return [one for one in self._tickets.values() if one.stage is Stage.DONE and not one.fetching]
+
+    def move(self, job_id: str, document: str) -> None:
+        """The pictures of this job go to another document."""
+        self._tickets[job_id] = replace(self._tickets[job_id], document=document)
+
     def document_changed(self) -> None:
         """Another document is in front: what could not be kept may be tried again."""
         for ticket in list(self._tickets.values()):

@@ -6,9 +6,12 @@ more than `MOST_BYTES` goes, the oldest first, and what nobody came back for wit
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from .protocol.discovery import write_private
@@ -17,6 +20,14 @@ MOST_BYTES = 512 * 1024 * 1024
 """Of all documents together: at least twenty of them with as long a history as a file keeps."""
 KEEP_S = 31 * 24 * 3600
 _KEY = re.compile(r"[0-9A-Za-z]{1,64}")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """What is known of one copy without reading its pictures."""
+
+    document: str
+    title: str
 
 
 class Unsaved:
@@ -44,6 +55,11 @@ class Unsaved:
         except OSError:
             return None
 
+    def without_file(self) -> tuple[Copy, ...]:
+        """The copies of documents that no file brings back: they never had one, or it is gone."""
+        paths = sorted(self._folder.iterdir()) if self._folder.is_dir() else []
+        return tuple(copy for copy in map(_copy, paths) if copy is not None)
+
     def forget(self, document: str) -> None:
         """The document is saved: its own file has everything."""
         if _KEY.fullmatch(document):
@@ -59,3 +75,15 @@ class Unsaved:
             total += size
             if now - changed > KEEP_S or (total > MOST_BYTES and number):
                 path.unlink(missing_ok=True)
+
+
+def _copy(path: Path) -> Copy | None:
+    """The copy, if it can be read and its document has no file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            read = json.loads(archive.read("history.json"))
+        if not read["pictures"] or (read.get("file") and Path(str(read["file"])).exists()):
+            return None
+        return Copy(path.name, str(read.get("title", "")))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError, zipfile.BadZipFile):
+        return None

@@ -227,6 +227,12 @@ class FakeHost:
         one = self._document(document)
         one.note, one.modified = data, one.modified or news
 
+    def is_open(self, document: str) -> bool:
+        return document in self.documents
+
+    def path(self, document: str) -> str:
+        return self.file(document)
+
     def file(self, document: str) -> str:
         return self.documents[document].file if document in self.documents else ""
 

@@ -40,6 +40,7 @@ class FakePresenter:
         self.progress = None
         self.results = ()
         self.notice = ""
+        self.waiting = ""
         self.preview = None
         self.document = None
         self.layers = ()
@@ -116,6 +117,9 @@ class FakePresenter:
 
     def discard(self, key: str) -> None:
         self.asked.append(("discard", key))
+
+    def take_waiting(self) -> None:
+        self.asked.append(("take_waiting",))
 
     def reuse(self, key: str) -> None:
         self.asked.append(("reuse", key))

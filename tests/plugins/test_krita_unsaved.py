@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from krita_host import Document
 from krita_stage import Stage
 
 from plugin_krita.form import Mode
@@ -191,3 +192,62 @@ def test_a_file_that_is_no_archive_has_no_annotation(tmp_path: Path):
     (tmp_path / "words.kra").write_text("PK but no archive")
     assert annotation_in(str(tmp_path / "words.kra"), "likeness/state") is None
     assert annotation_in(str(tmp_path / "gone.kra"), "likeness/state") is None
+
+
+# Documents that are gone -----------------------------------------------------------------------------------------------------------------
+def test_pictures_of_a_document_that_never_had_a_file_can_be_taken_into_another(stage: Stage):
+    made = generate(stage)
+    stage.die()
+    stage.host.close("one")
+    stage.host.open(Document("two", name="two.kra"))
+    stage.again()
+    stage.until(lambda: stage.presenter.waiting)
+    assert "“portrait.kra”" in stage.presenter.waiting
+    assert stage.presenter.results == ()
+    stage.presenter.take_waiting()
+    stage.until(lambda: stage.presenter.results)
+    assert seen(stage) == made
+    stage.until(lambda: [path.name for path in copies(stage)] == ["two"])
+    assert stage.presenter.waiting == ""
+    stage.presenter.apply(made[0][0])
+    stage.until(lambda: stage.document.undo)
+
+
+def test_a_picture_that_was_finished_after_its_document_was_closed_can_be_taken_into_another(stage: Stage):
+    stage.ready()
+    stage.presenter.change(prompt="steps=10 step_s=0.05", count=1, live_preview=False)
+    stage.presenter.generate()
+    stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
+    stage.host.close("one")
+    stage.host.open(Document("two"))
+    stage.until(lambda: stage.presenter.waiting)
+    stage.presenter.take_waiting()
+    stage.until(lambda: stage.presenter.results and not jobs(stage))
+    assert stage.presenter.document.key == "two"
+    assert stage.presenter.waiting == ""
+
+
+@pytest.mark.usefixtures("looks_often")
+def test_what_a_file_brings_back_is_not_offered_elsewhere(stage: Stage, tmp_path: Path):
+    generate(stage, 1)
+    stage.host.save("one", tmp_path / "one.kra")
+    stage.until(lambda: not copies(stage))
+    generate(stage, 1)
+    stage.host.reopen("one")
+    closed = stage.host.close("one")
+    stage.host.open(Document("two"))
+    stage.settle(60)
+    assert len(copies(stage)) == 1
+    assert stage.presenter.waiting == ""
+    (tmp_path / "one.kra").unlink()
+    stage.host.open(Document("three"))
+    stage.until(lambda: stage.presenter.waiting)
+    assert closed.name in stage.presenter.waiting
+
+
+def test_without_a_document_taking_them_is_a_sentence(stage: Stage):
+    generate(stage)
+    stage.host.close("one")
+    stage.settle()
+    stage.presenter.take_waiting()
+    assert "No document is open" in stage.presenter.notice

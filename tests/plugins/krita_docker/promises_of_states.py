@@ -185,3 +185,13 @@ def test_what_is_shown_can_be_applied_masked_reused_and_discarded(docker, presen
         assert button.isEnabled()
         button.click()
     assert presenter.asked == [("apply", "b", False), ("apply", "b", True), ("reuse", "b"), ("discard", "b")]
+
+
+def test_pictures_of_a_document_that_is_gone_can_be_taken_here(docker, presenter, words):
+    assert not docker.results.take.isVisible()
+    presenter.put(waiting="Pictures for “Unnamed” wait, but the document is not open.")
+    assert "“Unnamed” wait" in words(docker.results)
+    docker.results.take.click()
+    assert presenter.asked == [("take_waiting",)]
+    presenter.put(waiting="")
+    assert not docker.results.take.isVisible()
