@@ -31,13 +31,16 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a child's processor time is measured with getrusage")
 def test_help_takes_less_than_three_tenths_of_a_second_of_the_processor():
-    """Processor time: a busy machine makes the clock on the wall say anything."""
+    """Processor time, the best of several: a busy machine makes the clock on the wall say anything, and the processor slower."""
     import resource
 
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert python("-m", "backend", "--help").returncode == 0
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+    def taken() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert python("-m", "backend", "--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert any(taken() < 0.3 for _ in range(5))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

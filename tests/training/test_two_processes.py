@@ -56,7 +56,11 @@ def trained(outs: tuple[Path, Path], *, together: bool) -> list[str]:
         )
         for rank, out in enumerate(outs)
     ]
-    return [process.communicate(timeout=180)[0] for process in begun]
+    try:
+        return [process.communicate(timeout=600)[0] for process in begun]
+    finally:
+        for process in begun:
+            process.kill()
 
 
 def said(output: str, word: str) -> str:
