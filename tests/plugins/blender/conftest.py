@@ -48,11 +48,11 @@ def play(blender_python: str, tmp_path_factory: pytest.TempPathFactory):
     """Play a scene once in this Blender, with further words for it if need be; every test that asks for it reads the same answer."""
     kept: dict[str, Played] = {}
 
-    def play(scene: str, *further: object) -> Played:
+    def play(scene: str, *further: object, timeout_s: float = 300) -> Played:
         if scene not in kept:
             folder = tmp_path_factory.mktemp(scene)
             words = [blender_python, str(SCENES / f"play_{scene}.py"), str(folder), *map(str, further)]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
             said = folder / "answer.json"
             assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
             assert said.is_file(), f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
