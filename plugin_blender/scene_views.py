@@ -175,18 +175,17 @@ def _shown(camera: Camera, shape: Shape, surfaces: Surfaces) -> tuple[Floats, Fl
     u, v = texture_coordinates(homogeneous(camera, shape.places))[shape.corners].T
     beside = [np.logical_and.reduceat(side, shape.begins) for side in (u < 0, u > 1, v < 0, v > 1)]
     mask = mask * ~np.any(beside, axis=0)[shape.faces]
-    corners = shape.places[shape.corners]
-    broad = (smoothed(corners, shape.normals) * to_camera[shape.corners]).sum(axis=1)
-    return mask, np.clip(broad, LEAST, 1.0)
+    broad = (smoothed(shape.places, _at_vertices(shape, shape.normals)) * to_camera).sum(axis=1)
+    return mask, np.clip(broad, LEAST, 1.0)[shape.corners]
 
 
 def _at_vertices(shape: Shape, values: Floats) -> Floats:
     """The mean of corners' values at every vertex: (corners, n) -> (vertices, n); vectors get back their length 1."""
-    total = np.zeros((len(shape.places), values.shape[1]))
-    np.add.at(total, shape.corners, values)
+    count = len(shape.places)
+    total = np.stack([np.bincount(shape.corners, column, count) for column in values.T], axis=1)
     if values.shape[1] == 3:
         return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
-    return total / np.maximum(np.bincount(shape.corners, minlength=len(total)), 1)[:, None]
+    return total / np.maximum(np.bincount(shape.corners, minlength=count), 1)[:, None]
 
 
 def _stencil(camera: Camera, shape: Shape, surfaces: Surfaces, owner: int) -> Plane | None:
