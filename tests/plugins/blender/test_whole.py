@@ -109,7 +109,7 @@ def test_the_portraits_face_is_where_the_posed_head_has_it(whole: Whole, pose: s
     for path in told["pictures"]:
         found = whole.face(opened(path)).keypoints
         errors.append(float(np.linalg.norm(found - np.array(told["asked"]), axis=1).mean()) / SIDE)
-    assert min(errors) <= 0.04, errors
+    assert max(errors) <= 0.04, errors
 
 
 def test_another_pose_asks_for_another_place(whole: Whole):
@@ -122,7 +122,7 @@ def test_it_is_the_character_and_nobody_else(whole: Whole, pose: str):
     told = whole.told["told"][pose]
     face = whole.face(opened(told["pictures"][0]))
     alike = cosine(face.embedding, whole.ada.embedding)
-    assert alike > cosine(face.embedding, whole.bruno.embedding) + 0.15
+    assert alike > cosine(face.embedding, whole.bruno.embedding) + 0.3
     assert told["similarities"][0] == pytest.approx(alike, abs=0.1)
     assert told["similarities"] == sorted(told["similarities"], reverse=True)
 
@@ -134,6 +134,7 @@ def test_the_card_shows_the_portrait_as_it_came(whole: Whole):
 
 def test_the_texture_on_the_head_is_the_character_also_when_the_head_turns(whole: Whole):
     front = whole.face(opened(whole.folder / "texture.png"))
-    assert cosine(front.embedding, whole.ada.embedding) > cosine(front.embedding, whole.bruno.embedding)
     turned = whole.face(opened(whole.folder / "texture-turned.png"))
+    for face in (front, turned):
+        assert cosine(face.embedding, whole.ada.embedding) > cosine(face.embedding, whole.bruno.embedding) + 0.2
     assert turned.keypoints[2][0] - front.keypoints[2][0] > 0.02 * SIDE
