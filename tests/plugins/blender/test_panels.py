@@ -47,6 +47,16 @@ def test_a_rig_shows_how_many_joints_were_found_and_a_joint_can_be_left_out(play
     assert told["corrected"]
 
 
+def test_face_points_are_placed_on_the_skin_and_taken_away_again(play):
+    told = play("panels")
+    assert told["with_points"] == ["label 5/5 face points"]
+    x, y, z = told["placed"]["likeness_nose"]
+    assert (x, z) == (0.0, 1.75)
+    assert -0.1201 < y < -0.119
+    assert told["placed"]["likeness_eye.R"][0] == -0.03
+    assert told["without_points"] == []
+
+
 def test_maps_are_previewed_without_a_backend_and_replace_those_of_the_last_time(play):
     told = play("panels")
     assert told["answer"] == ["FINISHED"]

@@ -74,6 +74,19 @@ for name, act in {
 bpy.ops.likeness.joint(part="left_ear", left_out=True)
 corrected = [line for line in recorder.drawn(ui.CLASSES)["LIKENESS_PT_rig"] if "17/18" in line]
 
+# Face points by ray: from the camera onto a head that hangs on the rig's head bone; then taken away again.
+bpy.ops.mesh.primitive_uv_sphere_add(radius=0.12, location=(0, 0, 1.75))
+settings.head = bpy.context.object
+for part, x in (("right_eye", -0.03), ("left_eye", 0.03), ("nose", 0.0), ("right_mouth", -0.02), ("left_mouth", 0.02)):
+    bpy.ops.likeness.place_point(part=part, begin=(x, -3, 1.75), way=(0, 1, 0))
+stage.depsgraph()
+placed = {
+    name: [round(number, 3) for number in bpy.data.objects[name].matrix_world.translation] for name in ("likeness_eye.R", "likeness_nose")
+}
+with_points = [line for line in recorder.drawn(ui.CLASSES)["LIKENESS_PT_rig"] if "face points" in line]
+bpy.ops.likeness.remove_points()
+without_points = [one.name for one in bpy.data.objects if one.name.startswith("likeness_")]
+
 # Settings are in the file, and a new file has the defaults; the session goes on.
 file = str(stage.FOLDER / "kept.blend")
 settings.prompt = "a pilot"
@@ -105,6 +118,9 @@ stage.answer(
     previewed_again=previewed_again,
     refused=refused,
     corrected=corrected,
+    placed=placed,
+    with_points=with_points,
+    without_points=without_points,
     fresh=fresh,
     kept=kept,
     same_session=same_session,
