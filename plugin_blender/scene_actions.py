@@ -232,11 +232,16 @@ def save_result(result: Result, path: str) -> Path:
 
 def photo_of_file(path: str) -> Plane:
     """A picture file as a photo, at most 2048 pixels a side."""
+    place, refused = bpy.path.abspath(path), f"{path} cannot be opened as a picture. Choose another file."
+    if not Path(place).is_file():
+        raise SceneProblem(f"There is no file {path}. Choose a picture file.")
     try:
-        image = bpy.data.images.load(bpy.path.abspath(path), check_existing=False)
+        image = bpy.data.images.load(place, check_existing=False)
     except RuntimeError as error:
-        raise SceneProblem(f"{path} cannot be opened as a picture. Choose another file.") from error
+        raise SceneProblem(refused) from error
     try:
+        if not all(image.size):
+            raise SceneProblem(refused)  # Blender loads a file of any kind, and finds out later
         return plane_of_image(image, PHOTO_SIDE)
     finally:
         bpy.data.images.remove(image)

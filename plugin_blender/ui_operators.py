@@ -15,11 +15,10 @@ Answer = set[str]
 
 
 def told(operator: Any, act: Callable[[], object]) -> Answer:  # noqa: ANN401 - bpy, as everywhere here
-    """Do it; a problem becomes a sentence in the status bar and in the panel."""
+    """Do it; Blender shows a problem's sentence beside the pointer and in the status bar, and a script gets it as its error."""
     try:
         act()
     except LikenessError as error:
-        session().presenter.say(str(error))
         operator.report({"ERROR"}, str(error))
         return {"CANCELLED"}
     return {"FINISHED"}

@@ -18,8 +18,8 @@ from .shelf import Result
 from .ui_rig import face_sources
 
 ICONS = {Light.OFF: "UNLINKED", Light.WAIT: "SORTTIME", Light.READY: "CHECKMARK", Light.BUSY: "RENDER_STILL", Light.TROUBLE: "ERROR"}
-WIDTH = 34
-"""Characters of a line in a sidebar of the usual width."""
+WIDTH, NARROW = 34, 29
+"""Characters of a line in a sidebar of the usual width; and beside a small button."""
 SHOWN = 12
 """Results in the panel; the others are on the shelf and come up when those are discarded."""
 
@@ -36,10 +36,10 @@ def lines_of(text: str, width: int = WIDTH) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def sentence(layout: Any, text: str, icon: str = "NONE") -> Any:  # noqa: ANN401 - bpy, as everywhere here
+def sentence(layout: Any, text: str, icon: str = "NONE", width: int = WIDTH) -> Any:  # noqa: ANN401 - bpy, as everywhere here
     """A sentence over as many lines as it needs."""
     column = layout.column(align=True)
-    for number, line in enumerate(lines_of(text)):
+    for number, line in enumerate(lines_of(text, width)):
         column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
     return column
 
@@ -66,13 +66,13 @@ class LIKENESS_PT_backend(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's ow
         """The state line, the last message, progress."""
         layout, presenter = self.layout, session().presenter
         backend = presenter.backend
-        row = layout.row(align=True)
-        sentence(row, backend.sentence, ICONS[backend.light])
+        sentence(layout, backend.sentence, ICONS[backend.light])
         if backend.can_start:
-            row.operator("likeness.backend_start", icon="PLAY")
+            # Below the sentence: beside it, a sidebar of the usual width cuts the words off.
+            layout.operator("likeness.backend_start", icon="PLAY")
         if presenter.notice:
             box = layout.box().row(align=True)
-            sentence(box, presenter.notice, "INFO")
+            sentence(box, presenter.notice, "INFO", NARROW)
             box.operator("likeness.dismiss", text="", icon="X")
         progress = presenter.progress
         if progress is not None:
@@ -105,7 +105,7 @@ class LIKENESS_MT_character(bpy.types.Menu):  # noqa: N801
     def draw(self, context: Any) -> None:  # noqa: ANN401
         """New ones, and the chosen one."""
         layout = self.layout
-        layout.operator("likeness.character_new", icon="FILE_IMAGE")
+        layout.operator("likeness.character_new", text="New Character from Files", icon="FILE_IMAGE")
         layout.operator("likeness.character_from_image", icon="IMAGE_DATA")
         layout.operator("likeness.character_import", icon="IMPORT")
         layout.separator()
@@ -163,9 +163,10 @@ class LIKENESS_PT_rig(_Panel, bpy.types.Panel):  # noqa: N801
             sources = face_sources(setup.armature, setup.head, rig)
             count = sum(bool(source) for source in sources.values())
             row = layout.row(align=True)
-            row.label(text=f"{count}/{len(FACE_POINTS)} face points", icon="CHECKMARK" if count == len(FACE_POINTS) else "INFO")
+            row.label(text=f"{count}/{len(FACE_POINTS)} Face", icon="CHECKMARK" if count == len(FACE_POINTS) else "INFO")
             row.operator("likeness.place_points", text="Place", icon="CURSOR")
-            row.operator("likeness.remove_points", text="", icon="X")
+            if "empty" in sources.values():
+                row.operator("likeness.remove_points", text="", icon="X")
             if count < len(FACE_POINTS) and setup.armature is not None:
                 layout.label(text="The others are estimated.")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bpy
-from bpy.props import BoolProperty, CollectionProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, IntProperty, StringProperty
 
 from . import scene_actions
 from .protocol.errors import InvalidRequest
@@ -27,6 +27,18 @@ class _NeedsBackend:
         return _connected(cls, context)
 
 
+class _NeedsCharacter:
+    @classmethod
+    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+        """The backend keeps the characters, and one must be chosen."""
+        if not _connected(cls, context):
+            return False
+        if not context.scene.likeness.character:
+            cls.poll_message_set("No character is chosen. Choose one in the panel.")
+            return False
+        return True
+
+
 class LIKENESS_OT_character_pick(bpy.types.Operator):  # noqa: N801 - Blender's own way of naming
     """Draw this person"""
 
@@ -46,7 +58,7 @@ class LIKENESS_OT_character_new(_NeedsBackend, bpy.types.Operator):  # noqa: N80
     """A new character from one or more photos of a person"""
 
     bl_idname = "likeness.character_new"
-    bl_label = "New Character from Files"
+    bl_label = "New Character"
 
     name: StringProperty(name="Name", description="Empty: the first file's", options={"SKIP_SAVE"})
     face: IntProperty(name="Face", min=0, max=127, description="Where a photo shows several: 0 is the largest", options={"SKIP_SAVE"})
@@ -56,6 +68,7 @@ class LIKENESS_OT_character_new(_NeedsBackend, bpy.types.Operator):  # noqa: N80
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE"})
     filter_image: BoolProperty(default=True, options={"HIDDEN"})
     filter_folder: BoolProperty(default=True, options={"HIDDEN"})
+    display_type: EnumProperty(items=[("THUMBNAIL", "Thumbnails", "", 3)], options={"HIDDEN"})  # what Blender calls its pictures of files
 
     def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
         """Ask for the files."""
@@ -67,8 +80,8 @@ class LIKENESS_OT_character_new(_NeedsBackend, bpy.types.Operator):  # noqa: N80
         return told(self, lambda: self._make(context))
 
     def _make(self, context: Any) -> None:  # noqa: ANN401
-        paths = [str(Path(self.directory) / one.name) for one in self.files if one.name] or [self.filepath] * bool(self.filepath)
-        if not paths:
+        paths = [str(Path(self.directory) / one.name) for one in self.files if one.name] or [self.filepath]
+        if not paths[0] or Path(bpy.path.abspath(paths[0])).is_dir():  # what the file browser gives when nothing is chosen in it
             raise InvalidRequest("No file is chosen. Choose one or more photos.")
         name = self.name or Path(paths[0]).stem
         photos = [scene_actions.photo_of_file(path) for path in paths[: PHOTOS + 1]]
@@ -111,7 +124,7 @@ class LIKENESS_OT_character_from_image(_NeedsBackend, bpy.types.Operator):  # no
         context.scene.likeness.character = name
 
 
-class LIKENESS_OT_character_rename(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_character_rename(_NeedsCharacter, bpy.types.Operator):  # noqa: N801
     """Give this character another name, for Krita and scripts too"""
 
     bl_idname = "likeness.character_rename"
@@ -129,7 +142,7 @@ class LIKENESS_OT_character_rename(_NeedsBackend, bpy.types.Operator):  # noqa: 
         return told(self, lambda: session().presenter.people.rename(_chosen(context), self.new_name))
 
 
-class LIKENESS_OT_character_delete(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_character_delete(_NeedsCharacter, bpy.types.Operator):  # noqa: N801
     """Delete this character with its photos, for Krita and scripts too; this cannot be undone"""
 
     bl_idname = "likeness.character_delete"
@@ -144,7 +157,7 @@ class LIKENESS_OT_character_delete(_NeedsBackend, bpy.types.Operator):  # noqa: 
         return told(self, lambda: session().presenter.people.delete(_chosen(context)))
 
 
-class LIKENESS_OT_character_export(_NeedsBackend, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_character_export(_NeedsCharacter, bpy.types.Operator):  # noqa: N801
     """Write this character's photos as one file, for another computer"""
 
     bl_idname = "likeness.character_export"

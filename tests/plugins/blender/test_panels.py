@@ -49,7 +49,8 @@ def test_a_rig_shows_how_many_joints_were_found_and_a_joint_can_be_left_out(play
 
 def test_face_points_are_placed_on_the_skin_and_taken_away_again(play):
     told = play("panels")
-    assert told["with_points"] == ["label 5/5 face points"]
+    assert "operator likeness.remove_points" not in told["with_rig"]["LIKENESS_PT_rig"]
+    assert told["with_points"] == ["label 5/5 Face", "operator likeness.remove_points"]
     x, y, z = told["placed"]["likeness_nose"]
     assert (x, z) == (0.0, 1.75)
     assert -0.1201 < y < -0.119

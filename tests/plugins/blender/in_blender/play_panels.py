@@ -83,7 +83,7 @@ stage.depsgraph()
 placed = {
     name: [round(number, 3) for number in bpy.data.objects[name].matrix_world.translation] for name in ("likeness_eye.R", "likeness_nose")
 }
-with_points = [line for line in recorder.drawn(ui.CLASSES)["LIKENESS_PT_rig"] if "face points" in line]
+with_points = [line for line in recorder.drawn(ui.CLASSES)["LIKENESS_PT_rig"] if "Face" in line or "remove_points" in line]
 bpy.ops.likeness.remove_points()
 without_points = [one.name for one in bpy.data.objects if one.name.startswith("likeness_")]
 
