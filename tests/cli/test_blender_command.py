@@ -40,11 +40,22 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_msgpack(write_pyzmq(tmp_path_factory.mktemp("wheels")))
 
 
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tests share that are not about downloading."""
+    return tmp_path_factory.mktemp("downloads")
+
+
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch, wheels: Path, tmp_path: Path) -> None:
+def offline(monkeypatch: pytest.MonkeyPatch, wheels: Path, tmp_path: Path, downloads: Path) -> None:
     pip_sees_only(monkeypatch, wheels)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(downloads))
     monkeypatch.setenv("PATH", "/usr/bin" if not Path("/usr/bin/blender").exists() else str(tmp_path))
+
+
+@pytest.fixture
+def nothing_downloaded(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -87,6 +98,7 @@ def test_there_is_a_zip_for_each_platform_one_for_all_and_an_index(tmp_path: Pat
     assert "Not checked by Blender" in said
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_a_second_time_needs_no_download_and_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["blender", "zip", "--platform", "linux-x64", "--out", str(tmp_path / "a")]) == 0
     pip_sees_only(monkeypatch, None)
@@ -120,6 +132,7 @@ def test_a_platform_that_is_not_there_is_named_with_those_that_are(refused, tmp_
     assert "amiga" in refused("blender", "zip", "--platform", "amiga", "--out", tmp_path)
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_without_a_connection_the_zip_is_refused_with_pips_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     pip_sees_only(monkeypatch, tmp_path)
     sentence = refused("blender", "zip", "--platform", "linux-x64", "--out", tmp_path / "out")

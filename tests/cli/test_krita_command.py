@@ -28,11 +28,22 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pyzmq(tmp_path_factory.mktemp("pyzmq"))
 
 
+@pytest.fixture(scope="session")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the tests share that are not about downloading."""
+    return tmp_path_factory.mktemp("downloads")
+
+
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch, wheels: Path, tmp_path: Path) -> None:
+def offline(monkeypatch: pytest.MonkeyPatch, wheels: Path, downloads: Path) -> None:
     pip_sees_only(monkeypatch, wheels)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(downloads))
     monkeypatch.setattr("backend.krita.places.python_of_krita", lambda: None)
+
+
+@pytest.fixture
+def nothing_downloaded(offline: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -131,6 +142,7 @@ def test_the_docker_starts_it_without_the_folders_that_krita_gives_to_its_own_py
     assert not environment["PYTHONPATH"]
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_what_was_downloaded_once_is_not_downloaded_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["krita", "zip", "-o", str(home / "a.zip")]) == 0
     pip_sees_only(monkeypatch, None)
@@ -143,6 +155,7 @@ def test_what_was_downloaded_once_is_not_downloaded_again(home: Path, monkeypatc
         assert b"27.10" in archive.read("likeness/_wheels/cp310-win_amd64/zmq/__init__.py")
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_without_a_connection_the_zip_is_refused_with_pips_reason(home: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     pip_sees_only(monkeypatch, home)
     sentence = refused("krita", "zip", "-o", home / "a.zip")
@@ -151,6 +164,7 @@ def test_without_a_connection_the_zip_is_refused_with_pips_reason(home: Path, mo
     assert not (home / "a.zip").exists()
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_without_a_connection_this_environments_own_pyzmq_serves_where_it_fits(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +181,7 @@ def test_without_a_connection_this_environments_own_pyzmq_serves_where_it_fits(
     assert "Not there: pyzmq for Python 3.10" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_when_the_installed_krita_would_get_nothing_that_it_can_load_nothing_is_written(home: Path, monkeypatch, refused) -> None:
     pip_sees_only(monkeypatch, home)
     monkeypatch.setattr("backend.krita.places.python_of_krita", lambda: (3, 10))
@@ -174,6 +189,7 @@ def test_when_the_installed_krita_would_get_nothing_that_it_can_load_nothing_is_
     assert tree(home) == {}
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_an_environment_without_pip_uses_the_one_that_waits_in_ensurepip(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Environments made by uv have no pip."""
     pytest.importorskip("ensurepip", reason="Debian's Python comes without ensurepip")
@@ -184,6 +200,7 @@ def test_an_environment_without_pip_uses_the_one_that_waits_in_ensurepip(home: P
     assert list(home.rglob("cp310-*/zmq/__init__.py"))
 
 
+@pytest.mark.usefixtures("nothing_downloaded")
 def test_an_environment_without_any_pip_says_so(home: Path, monkeypatch: pytest.MonkeyPatch, refused) -> None:
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "pip" in name else find(name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ SIDE = 64
 SIZES = Sizes(people=6, posed=6, photographed=3, cornered=2, restyled=4, inpainted=4)
 
 
+@cache
 def rows_for(flaws):
     sitters = [sitter(index, SIDE) for index in range(6)]
     faces = KnownFaces()

@@ -76,15 +76,18 @@ class _Graph:
 
 
 def _distances(graph: _Graph, inside: str) -> list[str]:
-    """From every pixel inside a face to its left, top, right and bottom edge: counts of inside pixels within reach."""
+    """From every pixel inside a face to its left, top, right and bottom edge: counts of inside pixels within reach.
+
+    Those to the left and above are counted without the pixel itself, the others with it. Each is a running sum less the one out of reach.
+    """
     far, edges = 2**31, []
     for axis, before in ((3, True), (2, True), (3, False), (2, False)):
-        shape = (1, 1, 1, _REACH) if axis == 3 else (1, 1, _REACH, 1)
-        kernel = graph.constant(np.ones(shape, dtype=np.float32))
-        pads = [0, 0, 0, 0]
-        pads[(axis - 2) if before else (axis - 2) + 2] = _REACH if before else _REACH - 1
-        run = graph.add("Conv", inside, kernel, pads=pads)
-        edges.append(graph.cut(run, axis, 0, -1) if before else graph.cut(run, axis, 0, far))
+        summed = graph.add("CumSum", inside, graph.constant(np.array(axis, dtype=np.int64)), exclusive=int(before), reverse=int(not before))
+        pads = np.zeros(8, dtype=np.int64)
+        pads[axis if before else 4 + axis] = _REACH
+        padded = graph.add("Pad", summed, graph.constant(pads))
+        beyond = graph.cut(padded, axis, 0, -_REACH) if before else graph.cut(padded, axis, _REACH, far)
+        edges.append(graph.add("Sub", summed, beyond))
     return edges
 
 

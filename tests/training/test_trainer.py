@@ -116,13 +116,13 @@ def test_an_exported_instantid_loads_in_stock_diffusers_and_does_the_same(
 
 
 class Stopping:
-    """A task that is stopped at its sixth batch."""
+    """A task that is stopped at its fourth batch."""
 
     def __init__(self, task: loop.Task) -> None:
         self.task, self.trained = task, task.trained
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
-        if step == 5:
+        if step == 3:
             raise KeyboardInterrupt
         return self.task.loss(step, draw)
 
@@ -141,11 +141,11 @@ def fresh_style(model: Path, people: People, cache: Path) -> style.StyleTask:
 
 def test_a_resumed_training_equals_one_that_was_never_stopped(model: Path, people: People, tmp_path: Path) -> None:
     whole = fresh_style(model, people, tmp_path / "cache")
-    loop.train(whole, settings(tmp_path / "whole", 9))
+    loop.train(whole, settings(tmp_path / "whole", 6))
     with pytest.raises(KeyboardInterrupt):
-        loop.train(Stopping(fresh_style(model, people, tmp_path / "cache")), settings(tmp_path / "parts", 9))
+        loop.train(Stopping(fresh_style(model, people, tmp_path / "cache")), settings(tmp_path / "parts", 6))
     again = fresh_style(model, people, tmp_path / "cache")
-    assert loop.train(again, settings(tmp_path / "parts", 9)).step == 9
+    assert loop.train(again, settings(tmp_path / "parts", 6)).step == 6
     assert equal(weights_of(whole.trained), weights_of(again.trained))
     one, other = (load_file(tmp_path / name / "style.safetensors") for name in ("whole", "parts"))
     assert one
@@ -161,16 +161,16 @@ def fresh_instantid(model: Path, people: People, cache: Path) -> instantid.Insta
 def test_muon_changes_kernels_and_all_else_and_a_resumed_run_is_the_same(model: Path, people: People, tmp_path: Path) -> None:
     whole = fresh_instantid(model, people, tmp_path / "cache")
     before = weights_of(whole.trained)
-    loop.train(whole, settings(tmp_path / "whole", 9, muon=True))
+    loop.train(whole, settings(tmp_path / "whole", 6, muon=True))
     after = weights_of(whole.trained)
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     trained = {key for key, parameter in whole.trained.named_parameters() if parameter.requires_grad and parameter.grad is not None}
     assert trained
     assert trained <= moved
     with pytest.raises(KeyboardInterrupt):
-        loop.train(Stopping(fresh_instantid(model, people, tmp_path / "cache")), settings(tmp_path / "parts", 9, muon=True))
+        loop.train(Stopping(fresh_instantid(model, people, tmp_path / "cache")), settings(tmp_path / "parts", 6, muon=True))
     again = fresh_instantid(model, people, tmp_path / "cache")
-    loop.train(again, settings(tmp_path / "parts", 9, muon=True))
+    loop.train(again, settings(tmp_path / "parts", 6, muon=True))
     assert equal(after, weights_of(again.trained))
 
 
