@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,10 +30,9 @@ def client(tmp_path: Path) -> Iterator[Client]:
 
 @pytest.mark.parametrize("measure", [bench._pid, lambda client: bench._round_trip(client, PictureJob("x", extent=Extent(8, 8)))])
 def test_a_backend_that_dies_while_it_is_measured_is_said(client: Client, measure: Callable[[Client], object]) -> None:
-    begin = time.monotonic()
+    """Or else it would wait for a minute, and then say that there was no answer."""
     with pytest.raises(Lost, match="ended while it was measured"):
         measure(client)
-    assert time.monotonic() - begin < 20
 
 
 def test_a_backend_that_never_answers_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,29 +64,44 @@ def test_a_small_log_is_gone_on_with(tmp_path: Path) -> None:
     assert log.read_bytes() == b"x" * 1000
 
 
+TALK = """
+import sys, time
+from pathlib import Path
+
+for part in range(80):
+    while not (Path(sys.argv[1]) / str(part)).exists():
+        time.sleep(0.002)
+    print(*(f"{part:03d} {line:04d} all day" for line in range(6000)), sep="\\n", flush=True)
+time.sleep(600)
+"""
+"""Prints a tenth of a megabyte whenever it is asked to."""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="an inherited file does not append there, so a log waits for the next start")
 def test_a_worker_that_never_ends_and_prints_all_day_does_not_fill_the_disk(tmp_path: Path) -> None:
-    """Eight megabytes in two seconds; one look a second sees about half of that at a time, and keeps its end."""
-    log = tmp_path / "worker-cpu.log"
-    lines = "*(f'{n:03d} {i:04d} all day' for i in range(6000))"
-    talk = f"import time\nfor n in range(80):\n    print({lines}, sep='\\n', flush=True); time.sleep(0.04)\ntime.sleep(60)"
-    process = WorkerProcess([sys.executable, "-c", talk], log, {})
-    largest, end = 0, time.monotonic() + 60
-    while "079 5999 all day" not in process.last_words():
-        assert time.monotonic() < end
+    """Eight megabytes, with a look at the log after every two, as one a second may see; its end is kept each time."""
+    logs, asked = tmp_path / "logs", tmp_path / "asked"
+    logs.mkdir()
+    asked.mkdir()
+    log = logs / "worker-cpu.log"
+    process = WorkerProcess([sys.executable, "-c", TALK, str(asked)], log, {})
+    largest, end = 0, time.monotonic() + 240
+    for part in range(80):
+        (asked / str(part)).touch()
+        while f"{part:03d} 5999 all day" not in process.last_words():
+            assert time.monotonic() < end
+            time.sleep(0.002)
+        largest = max(largest, sum(path.stat().st_size for path in logs.iterdir()))
+        process._look_at = 0.0 if part % 20 == 19 else float("inf")
         process.receive()
-        largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir()))
-        time.sleep(0.05)
-    process._look_at = 0.0
-    process.receive()
     process.kill()
-    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    sizes = {path.name: path.stat().st_size for path in logs.iterdir()}
     assert set(sizes) <= {"worker-cpu.log", "worker-cpu.1.log", "worker-cpu.2.log", "worker-cpu.3.log"}
     assert all(size <= MEGABYTE for size in sizes.values())
     assert largest < 8 * MEGABYTE
-    text = (tmp_path / "worker-cpu.1.log").read_text() + log.read_text()
+    text = (logs / "worker-cpu.1.log").read_text() + log.read_text()
     assert "\0" not in text, "the worker goes on at the beginning of the emptied file"
-    assert (tmp_path / "worker-cpu.1.log").stat().st_mode & 0o077 == 0
+    assert (logs / "worker-cpu.1.log").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.usefixtures("quiet_logging")
@@ -123,7 +138,7 @@ def told(folder: Path, photo: Plane) -> list[str]:
 
 def ended(pair: Pair, client: Client, asked: Job) -> JobUpdate:
     job_id = client.submit(asked, note=f"layer {SECRET}")
-    pair.until(lambda: any(update.stage.final for update in pair.of(client, JobUpdate, job_id)), timeout_s=240)
+    pair.until(lambda: any(update.stage.final for update in pair.of(client, JobUpdate, job_id)), timeout_s=600)
     return pair.of(client, JobUpdate, job_id)[-1]
 
 
