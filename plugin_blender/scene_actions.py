@@ -147,6 +147,7 @@ def _map_image(kind: GuideKind, plane: Plane) -> Any:  # noqa: ANN401
         image.user_remap(made)
         bpy.data.images.remove(image)
     made.name, made[MAP], made.use_fake_user = f"Likeness {kind.value}", kind.value, False
+    made.preview_ensure()  # the panel shows it; while a panel is drawn, nothing can be made
     return made
 
 

@@ -63,6 +63,8 @@ class Studio:
         self._tickets: dict[str, Ticket] = {}
         self._ended: dict[int, Ended] = {}
         self._last_press = 0
+        self._left_out: set[str] = set()
+        """What was said of maps that a model does not take."""
         self.preview: Plane | None = None
         """The picture under way, small."""
 
@@ -81,9 +83,10 @@ class Studio:
             self._later(lambda one=ticket: self._store.keep_job(one.job_id, one.pack()))
             self._errands.client.submit(job, job_id=ticket.job_id, priority=priority, note=ticket.note())
             self._tickets[ticket.job_id] = ticket
-        sentences = dict.fromkeys(
-            [*(words for shot in shots for words in shot.sentences), *(left_out(wish, shot, model) for shot in shots)]
-        )
+        # What a model does not take is told once: said at every press, it would move the buttons under the pointer.
+        missing = {words for shot in shots if (words := left_out(wish, shot, model))} - self._left_out
+        self._left_out |= missing
+        sentences = dict.fromkeys([*(words for shot in shots for words in shot.sentences), *missing])
         self._errands.say(" ".join(words for words in sentences if words))
         return press
 

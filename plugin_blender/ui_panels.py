@@ -58,12 +58,12 @@ class _Panel:
 
 
 class LIKENESS_PT_backend(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's own way of naming
-    """Whether there is a backend, and what is under way."""
+    """Whether there is a backend, and what the artist must know."""
 
     bl_label = "Likeness"
 
     def draw(self, context: Any) -> None:  # noqa: ANN401
-        """The state line, the last message, progress."""
+        """The state line, the last message."""
         layout, presenter = self.layout, session().presenter
         backend = presenter.backend
         sentence(layout, backend.sentence, ICONS[backend.light])
@@ -74,14 +74,6 @@ class LIKENESS_PT_backend(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's ow
             box = layout.box().row(align=True)
             sentence(box, presenter.notice, "INFO", NARROW)
             box.operator("likeness.dismiss", text="", icon="X")
-        progress = presenter.progress
-        if progress is not None:
-            row = layout.row(align=True)
-            more = f" (+{progress.waiting})" if progress.waiting else ""
-            row.progress(factor=progress.share, text=progress.words + more)
-            row.operator("likeness.cancel", text="", icon="CANCEL")
-        if presenter.preview is not None:
-            thumbnail(layout, _plane_icon(presenter.preview), 6.0)
 
 
 class LIKENESS_MT_characters(bpy.types.Menu):  # noqa: N801
@@ -204,7 +196,7 @@ class LIKENESS_PT_prompt(_Panel, bpy.types.Panel):  # noqa: N801
     bl_label = "Picture"
 
     def draw(self, context: Any) -> None:  # noqa: ANN401
-        """Prompt, seed, count, and what the buttons take."""
+        """Prompt, seed, count, what the buttons take, and what is under way."""
         layout, settings, presenter = self.layout, context.scene.likeness, session().presenter
         column = layout.column(align=True)
         column.prop(settings, "prompt", text="", placeholder="Prompt")
@@ -224,6 +216,15 @@ class LIKENESS_PT_prompt(_Panel, bpy.types.Panel):  # noqa: N801
         row.scale_y = 1.4
         row.operator("likeness.portrait", icon="USER")
         layout.operator("likeness.texture", icon="TEXTURE")
+        # Below the buttons, which stay where they are under the pointer.
+        progress = presenter.progress
+        if progress is not None:
+            row = layout.row(align=True)
+            more = f" (+{progress.waiting})" if progress.waiting else ""
+            row.progress(factor=progress.share, text=progress.words + more)
+            row.operator("likeness.cancel", text="", icon="CANCEL")
+        if presenter.preview is not None:
+            thumbnail(layout, _plane_icon(presenter.preview), 6.0)
 
 
 class LIKENESS_PT_repaint(_Panel, bpy.types.Panel):  # noqa: N801

@@ -59,6 +59,7 @@ class LIKENESS_OT_character_new(_NeedsBackend, bpy.types.Operator):  # noqa: N80
 
     bl_idname = "likeness.character_new"
     bl_label = "New Character"
+    bl_options: ClassVar[Answer] = {"UNDO"}  # it is chosen in the panel, and stays so when what comes after is undone
 
     name: StringProperty(name="Name", description="Empty: the first file's", options={"SKIP_SAVE"})
     face: IntProperty(name="Face", min=0, max=127, description="Where a photo shows several: 0 is the largest", options={"SKIP_SAVE"})
@@ -94,6 +95,7 @@ class LIKENESS_OT_character_from_image(_NeedsBackend, bpy.types.Operator):  # no
 
     bl_idname = "likeness.character_from_image"
     bl_label = "New Character from Image"
+    bl_options: ClassVar[Answer] = {"UNDO"}  # it is chosen in the panel, and stays so when what comes after is undone
 
     image: StringProperty(name="Image", options={"SKIP_SAVE"})
     name: StringProperty(name="Name", description="Empty: the image's", options={"SKIP_SAVE"})

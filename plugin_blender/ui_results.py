@@ -13,6 +13,17 @@ from .ui_operators import Answer, told
 UNDO: frozenset[str] = frozenset({"REGISTER", "UNDO"})
 
 
+def shown(operator: Any, context: Any, answer: Answer, uv_map: bool = False) -> Answer:  # noqa: ANN401 - bpy, as everywhere here
+    """Tell the artist, whose view shows no textures, why the picture is not seen; `uv_map`: its own is not the active one."""
+    shading = getattr(context.space_data, "shading", None)
+    textures = shading is None or shading.type not in {"WIREFRAME", "SOLID"}
+    if not textures and shading.type == "SOLID" and shading.color_type == "TEXTURE":
+        textures = not uv_map  # the solid view puts every texture onto the active UV map
+    if not textures and "FINISHED" in answer:
+        operator.report({"INFO"}, "To see the picture where it belongs, press Z and choose Material Preview.")
+    return answer
+
+
 class _OfResult:
     """`key` names the picture; empty: the first of the panel, which is the best of the newest press."""
 
@@ -33,9 +44,9 @@ class LIKENESS_OT_card(_OfResult, bpy.types.Operator):  # noqa: N801 - Blender's
 
     distance: FloatProperty(name="Distance", min=0.0, unit="LENGTH", description="From the camera; 0: behind the head")
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401 - bpy, as everywhere here
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
         """Make it."""
-        return told(self, lambda: scene_actions.make_card(context, self.result(), self.distance))
+        return shown(self, context, told(self, lambda: scene_actions.make_card(context, self.result(), self.distance)))
 
 
 class LIKENESS_OT_project(_OfResult, bpy.types.Operator):  # noqa: N801
@@ -51,8 +62,8 @@ class LIKENESS_OT_project(_OfResult, bpy.types.Operator):  # noqa: N801
         """One layer per picture."""
         presenter = session().presenter
         if self.whole_press:
-            return told(self, lambda: scene_actions.project_press(context, presenter, self.result().press))
-        return told(self, lambda: scene_actions.project_result(context, self.result()))
+            return shown(self, context, told(self, lambda: scene_actions.project_press(context, presenter, self.result().press)), True)
+        return shown(self, context, told(self, lambda: scene_actions.project_result(context, self.result())), True)
 
 
 class LIKENESS_OT_bake(bpy.types.Operator):  # noqa: N801
@@ -67,7 +78,7 @@ class LIKENESS_OT_bake(bpy.types.Operator):  # noqa: N801
 
     def execute(self, context: Any) -> Answer:  # noqa: ANN401
         """One new image for each."""
-        return told(self, lambda: scene_actions.bake_objects(context, self.size, self.use))
+        return shown(self, context, told(self, lambda: scene_actions.bake_objects(context, self.size, self.use)))
 
 
 class LIKENESS_OT_open(_OfResult, bpy.types.Operator):  # noqa: N801

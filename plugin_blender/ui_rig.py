@@ -89,7 +89,8 @@ class LIKENESS_OT_place_points(bpy.types.Operator):  # noqa: N801
         if context.area is None or context.area.type != "VIEW_3D":
             self.report({"ERROR"}, "Face points are placed in a 3D view.")
             return {"CANCELLED"}
-        self.number = 0
+        self.number, self.area = 0, context.area
+        context.window.cursor_modal_set("CROSSHAIR")
         context.window_manager.modal_handler_add(self)
         self._ask(context)
         return {"RUNNING_MODAL"}
@@ -116,11 +117,18 @@ class LIKENESS_OT_place_points(bpy.types.Operator):  # noqa: N801
     def _ask(self, context: Any) -> None:  # noqa: ANN401
         part = FACE_POINTS[self.number].replace("_", " ")
         words = f"Click the person's own {part} ({self.number + 1} of {len(FACE_POINTS)}). Backspace: one back. Esc: stop."
-        context.workspace.status_text_set(words)
+        self._say(context, words)
 
     def _end(self, context: Any, answer: Answer) -> Answer:  # noqa: ANN401
-        context.workspace.status_text_set(None)
+        self._say(context, None)
+        context.window.cursor_modal_restore()
         return answer
+
+    def _say(self, context: Any, words: str | None) -> None:  # noqa: ANN401
+        """In the status bar and, where the eyes are, in the header of the view; None: what Blender has there."""
+        context.workspace.status_text_set(words)
+        if self.area in context.screen.areas[:]:
+            self.area.header_text_set(words)
 
 
 class LIKENESS_OT_place_point(bpy.types.Operator):  # noqa: N801

@@ -62,6 +62,12 @@ def test_baking_changes_nothing_but_the_new_image(play):
     assert played["last render kept"]
 
 
+def test_baking_takes_back_no_pose_that_has_no_key(play):
+    """As Blender's own rendering does, which asks the animation once more."""
+    assert play("bake")["a render's pose"] == 3
+    assert play("bake")["pose"] == 5
+
+
 def test_baking_that_breaks_half_way_leaves_nothing(play):
     played = play("bake")
     assert played["broken"] == "broken by the test"

@@ -63,6 +63,7 @@ def test_maps_are_previewed_without_a_backend_and_replace_those_of_the_last_time
     assert told["answer"] == ["FINISHED"]
     assert {"Likeness skeleton", "Likeness depth"} <= set(told["previewed"])
     assert told["previewed_again"] == told["previewed"]
+    assert told["with_previews"]
 
 
 def test_what_cannot_be_is_a_sentence_with_what_to_do(play):

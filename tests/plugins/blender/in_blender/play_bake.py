@@ -104,9 +104,14 @@ head = portrait.head(32, 24)
 portrait.shining(head)
 project_onto(head, Shading.FLAT)
 bpy.ops.mesh.primitive_cube_add(location=(3, 0, 0))
+posed = bpy.context.object
+posed.keyframe_insert("location", frame=1)
+posed.location.x = 5  # posed on, without a key
 bpy.ops.object.mode_set(mode="EDIT")
 scene = bpy.context.scene
 portrait.rendered("last")
+told["a render's pose"] = posed.location.x
+posed.location.x = 5
 last = bytes(last_render(scene).data)
 scene.render.engine, scene.cycles.samples, scene.render.bake.margin = "BLENDER_WORKBENCH", 77, 3
 scene.render.bake.use_clear, scene.render.bake.target = False, "VERTEX_COLORS"
@@ -126,6 +131,7 @@ def changed(before):
 was = lines()
 image = bake(head, 64)
 told["untouched"] = changed(was)
+told["pose"] = posed.location.x
 told["mode"] = [bpy.context.mode, bpy.context.view_layer.objects.active.name]
 told["heard"] = len(heard)
 told["last render kept"] = bytes(last_render(scene).data) == last

@@ -59,6 +59,7 @@ before = [image.name for image in bpy.data.images]
 answer = bpy.ops.likeness.preview_maps()
 previewed = sorted(image.name for image in bpy.data.images if image.name not in before)
 bpy.ops.likeness.preview_maps()
+with_previews = all(image.preview is not None for image in bpy.data.images if "likeness_map" in image)
 previewed_again = sorted(image.name for image in bpy.data.images if image.name not in before)
 
 refused = {}
@@ -108,6 +109,7 @@ stage.answer(
     on=on,
     off=off,
     again=again,
+    with_previews=with_previews,
     ticking=ticking,
     silent=silent,
     opened_by_registering=opened_by_registering,

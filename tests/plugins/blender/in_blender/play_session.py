@@ -77,6 +77,7 @@ settings = bpy.context.scene.likeness
 before = everything.lines()
 answer = bpy.ops.likeness.portrait(wait=True)
 told["untouched"] = sorted(set(everything.lines()) ^ set(before))
+told["left out"] = presenter().notice
 first = presenter().results[0]
 told["portrait"] = [sorted(answer), first.width, first.height, first.seed, first.shot, bool(first.camera)]
 
@@ -197,7 +198,8 @@ told["discarded"] = [count - len(presenter().results), made[0].path.exists()]
 for _ in range(3):
     bpy.ops.likeness.portrait(prompt="slow", count=2)
 until(lambda: presenter().progress is not None and presenter().progress.words != "sent")
-told["panel"] = recorder.drawn(ui.CLASSES)["LIKENESS_PT_backend"]
+panels = recorder.drawn(ui.CLASSES)
+told["panel"] = panels["LIKENESS_PT_backend"] + panels["LIKENESS_PT_prompt"]
 until(lambda: presenter().progress is None or not bpy.ops.likeness.cancel() or presenter().progress is None)
 told["results panel"] = recorder.drawn(ui.CLASSES)["LIKENESS_PT_results"][:8]
 
