@@ -20,7 +20,7 @@ from .scene import SceneProblem, camera_of
 from .scene_bake import bake, use_texture
 from .scene_card import card_before
 from .scene_pictures import Origin, image_by_job, image_of, plane_of_image
-from .scene_project import project, project_now, projections_of
+from .scene_project import project, project_now, projections_of, remove_projection
 from .scene_render import fresh_render, joined_mask, last_render, object_masks
 from .scene_shot import Setup, camera_from, find_targets, take_maps, take_shot
 from .scene_times import Moment, cameras, frames, markers, other_times
@@ -218,6 +218,18 @@ def bake_objects(context: Any, size: int, use: bool) -> list[Any]:  # noqa: ANN4
         if use:
             use_texture(thing, image)
     return images
+
+
+def take_projections_off(context: Any) -> int:  # noqa: ANN401
+    """Take every projected picture off the selected meshes (or the head), whose materials and UV maps are then as they were."""
+    setup = setup_of(context.scene)
+    things = [thing for thing in context.selected_objects if thing.type == "MESH"] or ([setup.head] if setup.head else [])
+    if reason := next((why for thing in things if projections_of(thing) and (why := why_not(thing))), ""):
+        raise SceneProblem(reason)
+    count = remove_projection(things)
+    if not count:
+        raise SceneProblem("Nothing is projected onto the selected meshes. Select one that a picture was projected onto.")
+    return count
 
 
 def save_result(result: Result, path: str) -> Path:

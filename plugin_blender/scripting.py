@@ -106,6 +106,11 @@ def bake(size: int = 1024, use: bool = True) -> list[Any]:
     return scene_actions.bake_objects(bpy.context, size, use)
 
 
+def unproject() -> int:
+    """Take the projected pictures off the selected meshes (or the head) again; how many there were."""
+    return scene_actions.take_projections_off(bpy.context)
+
+
 def _pictures(kind: Kind, batch: str, wait: bool, timeout_s: float, values: dict[str, object]) -> tuple[Result, ...]:
     press = scene_actions.ask(bpy.context, kind, batch, **values)
     return wait_for(press, timeout_s) if wait else ()

@@ -277,7 +277,9 @@ class LIKENESS_PT_results(_Panel, bpy.types.Panel):  # noqa: N801
             self._result(layout.box(), result)
         if len(found) > SHOWN:
             layout.label(text=f"{len(found) - SHOWN} older ones are kept.")
-        layout.operator("likeness.bake", icon="RENDER_RESULT")
+        row = layout.row(align=True)
+        row.operator("likeness.bake", icon="RENDER_RESULT")
+        row.operator("likeness.unproject", text="", icon="X")
 
     def _result(self, box: Any, result: Result) -> None:  # noqa: ANN401
         thumbnail(box, _file_icon(result.path), 6.0)

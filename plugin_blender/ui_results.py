@@ -81,6 +81,18 @@ class LIKENESS_OT_bake(bpy.types.Operator):  # noqa: N801
         return shown(self, context, told(self, lambda: scene_actions.bake_objects(context, self.size, self.use)))
 
 
+class LIKENESS_OT_unproject(bpy.types.Operator):  # noqa: N801
+    """Take the projected pictures off the selected meshes; their materials and UV maps are as they were"""
+
+    bl_idname = "likeness.unproject"
+    bl_label = "Remove Projections"
+    bl_options: ClassVar[Answer] = set(UNDO)
+
+    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+        """All layers of each."""
+        return told(self, lambda: scene_actions.take_projections_off(context))
+
+
 class LIKENESS_OT_open(_OfResult, bpy.types.Operator):  # noqa: N801
     """Make this picture an image of the file, and show it in an Image Editor where one is open"""
 
@@ -149,6 +161,7 @@ CLASSES = (
     LIKENESS_OT_card,
     LIKENESS_OT_project,
     LIKENESS_OT_bake,
+    LIKENESS_OT_unproject,
     LIKENESS_OT_open,
     LIKENESS_OT_save,
     LIKENESS_OT_reuse,

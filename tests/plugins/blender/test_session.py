@@ -54,6 +54,11 @@ def test_a_texture_finds_its_mesh_after_it_was_renamed_and_is_baked(told):
     assert told["baked"] == [["FINISHED"], [[64, 64]]]
 
 
+def test_projections_are_taken_off_again(told):
+    assert told["unprojected"] == [2, True]
+    assert "Select one" in told["nothing projected"]
+
+
 def test_one_apply_is_one_step_of_undo_and_undoing_takes_no_result_away(told):
     before, applied, undone = told["undo"]
     assert (applied, undone) == (before + 1, before)

@@ -131,6 +131,14 @@ bpy.ops.ed.undo_push(message="before")
 layers = len(head.data.uv_layers)
 bpy.ops.likeness.project(key=texture.key, whole_press=True)
 told["projected"] = len(bpy.data.objects["Renamed"].data.uv_layers) - layers
+was = head.data.uv_layers.keys()
+bpy.ops.likeness.unproject()
+told["unprojected"] = [len(was) - len(head.data.uv_layers), head.data.uv_layers.keys() == was[:layers]]
+try:
+    bpy.ops.likeness.unproject()
+except RuntimeError as error:
+    told["nothing projected"] = str(error)
+bpy.ops.likeness.project(key=texture.key, whole_press=True)
 baked = bpy.ops.likeness.bake(size=64, use=True)
 told["baked"] = [sorted(baked), [list(image.size) for image in bpy.data.images if "texture" in image.name]]
 
