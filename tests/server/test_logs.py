@@ -43,7 +43,8 @@ def quiet_logging() -> Iterator[None]:
     yield
     for handler in logger.handlers:
         handler.close()
-    logger.handlers, logger.level, logger.propagate = before
+    logger.handlers, level, logger.propagate = before
+    logger.setLevel(level)  # which is told to all that asked, as an attribute is not
 
 
 # They do not grow ---------------------------------------------------------------------------------------------------------------------
