@@ -69,11 +69,20 @@ def assemble(runs: Path, data: Path, out: Path) -> int:
         if found:
             (out / target).parent.mkdir(exist_ok=True)
             shutil.copyfile(found[0], out / target)
+    forget_folders(out)
     people = People(data)
     _write_preview(vae.float(), people, out / "preview.json")
     card = _CARD.format(size=people.pictures.shape[1]) + (_STYLE if (out / "loras").is_dir() else "")
     (out / "model.toml").write_text(card, encoding="utf-8")
     return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+
+
+def forget_folders(out: Path) -> None:
+    """Take out of the configurations in which folder of the training machine a part lay: diffusers notes that as `_name_or_path`."""
+    for path in sorted(out.rglob("*.json")):
+        values: dict[str, object] | list[object] = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 @torch.no_grad()

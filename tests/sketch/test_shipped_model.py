@@ -1,5 +1,6 @@
 """The model that comes with the source: whole, small, and good for what the README says, without a GPU, a network or a download."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from backend.config import load_settings
 from backend.evaluation.people import sitter
 from backend.faces import best_similarity, smoothness
 from backend.images import open_mask, open_picture, to_plane
+from backend.training.assemble import forget_folders
 from backend.training.judge import Judge
 from backend.workbench import Workbench, open_workbench
 from protocol.errors import FaceError
@@ -36,6 +38,15 @@ def test_it_fits_into_the_repository() -> None:
 
 def test_it_holds_no_pickle() -> None:
     assert not [path for ending in ("bin", "pt", "pth", "ckpt", "pkl") for path in SKETCH.rglob(f"*.{ending}")]
+
+
+def test_its_configurations_name_no_folder_of_the_machine_that_trained_it(tmp_path: Path) -> None:
+    assert [path.name for path in SKETCH.rglob("*.json") if "_name_or_path" in path.read_text(encoding="utf-8")] == []
+    (tmp_path / "config.json").write_text('{"_name_or_path": "/home/me/runs", "act_fn": "silu"}', encoding="utf-8")
+    (tmp_path / "preview.json").write_text("[1, 2]", encoding="utf-8")
+    forget_folders(tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == {"act_fn": "silu"}
+    assert (tmp_path / "preview.json").read_text(encoding="utf-8") == "[1, 2]"
 
 
 def test_it_is_found_as_the_default_with_everything_beside_the_base(bench: Workbench) -> None:
