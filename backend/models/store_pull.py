@@ -48,6 +48,7 @@ class Display:
     def add(self, count: int) -> None:
         """So many bytes came; negative when some were lost."""
         with self._lock:
+            self._bar.total = max(self._bar.total, self._bar.n + count)  # files of unknown size are in no total
             self._bar.update(count)
 
     def say(self, line: str) -> None:

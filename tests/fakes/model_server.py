@@ -49,6 +49,13 @@ def etag_of(content: bytes) -> str:
     return f'"{hashlib.md5(content).hexdigest()}"'
 
 
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that leaves in mid-answer is what is being tested."""
+
+
 class FakeHub:
     def __init__(self, linked: bool = False) -> None:
         self.files: dict[str, bytes] = {}
@@ -62,8 +69,7 @@ class FakeHub:
         """Where `resolve/` redirects to."""
         self.sent = threading.Semaphore(0)
         """Released whenever an answer is being held."""
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(self))
-        self.server.daemon_threads = True
+        self.server = QuietServer(("127.0.0.1", 0), handler_of(self))
         self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
 
     def put(self, repository: str, path: str, content: bytes, *faults: Fault, revision: str = "main") -> str:
