@@ -49,8 +49,8 @@ class Cost:
     memory: int
 
 
-def cost_of_announcing(limit: int) -> Cost:
-    """A server process with this limit for frames, and peers that announce large ones and send a kilobyte of each."""
+def cost_of_announcing(limit: int, rounds: int = 2) -> Cost:
+    """A server process with this limit for frames, and peers that announce large ones and send a kilobyte of each, until that is dear."""
     if not Path("/proc/self/status").exists():
         pytest.skip("memory is read from /proc")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "1"}  # each arena reserves 64 MB of address space
@@ -58,13 +58,15 @@ def cost_of_announcing(limit: int) -> Cost:
         try:
             port = int(server.stdout.readline())
             announce(port, 100)
-            before = status(server.pid)
-            for size in ANNOUNCED * 2:
-                announce(port, size)
-            after = status(server.pid)
+            before, cost = status(server.pid), Cost(0, 0)
+            while rounds and is_cheap(cost):
+                for size in ANNOUNCED:
+                    announce(port, size)
+                after, rounds = status(server.pid), rounds - 1
+                cost = Cost(after["VmPeak"] - before["VmPeak"], after["VmHWM"] - before["VmHWM"])
         finally:
             server.kill()
-    return Cost(after["VmPeak"] - before["VmPeak"], after["VmHWM"] - before["VmHWM"])
+    return cost
 
 
 def announce(port: int, size: int) -> None:
@@ -94,8 +96,8 @@ def test_a_peer_that_announces_eight_gib_costs_less_than_a_megabyte() -> None:
 
 
 def test_without_a_limit_for_frames_it_is_given_what_it_announces() -> None:
-    """The unsafe twin: the same CURVE socket with libzmq's default."""
-    cost = cost_of_announcing(-1)
+    """The unsafe twin: the same CURVE socket with libzmq's default. A busy server may come to it only at the fifth peer."""
+    cost = cost_of_announcing(-1, rounds=50)
     assert not is_cheap(cost)
     assert cost.space >= 1 << 30
 
