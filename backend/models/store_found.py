@@ -80,9 +80,9 @@ def _cached(
     file: CatalogFile, record: Record, cache: Path, seen: dict[Path, str], said: Callable[[str], None], check: Callable[[], None]
 ) -> Found | None:
     """A file in the cache of the Hub's library: of its own revision, or of any other if the sha256 is known."""
-    snapshots = cache / f"models--{file.repository.replace('/', '--')}" / "snapshots"
+    kept = cache / f"models--{file.repository.replace('/', '--')}"
     known = record.known(file)
-    revisions = sorted(snapshots.glob("*")) if known else [snapshots / file.revision]
+    revisions = sorted((kept / "snapshots").glob("*")) if known else [kept / "snapshots" / _commit(kept, file.revision)]
     for revision in revisions:
         path = revision / file.path
         size = _size(path)
@@ -92,6 +92,14 @@ def _cached(
         if sha256 and known in (None, sha256):
             return Found(file, path, size, sha256, Trust.CATALOGUE if file.sha256 else Trust.FIRST_USE)
     return None
+
+
+def _commit(kept: Path, revision: str) -> str:
+    """The commit that a branch meant when the cache was filled; a commit means itself."""
+    try:
+        return (kept / "refs" / revision).read_text(encoding="utf-8").strip() or revision
+    except (OSError, UnicodeDecodeError):
+        return revision
 
 
 def _walk(folders: Iterable[Path]) -> Iterator[tuple[Path, int]]:

@@ -172,7 +172,9 @@ def test_the_name_and_the_size_alone_would_have_taken_the_wrong_file(tmp_path: P
 
 def test_the_cache_of_the_hubs_library_is_used(store: Store, tmp_path: Path) -> None:
     snapshots = tmp_path / "hub" / "models--org--repo" / "snapshots"
-    for revision, path, content in (("main", FREE.path, SMALL), ("old", KNOWN.path, BIG), ("old", "other.json", SMALL)):
+    (snapshots.parent / "refs").mkdir(parents=True)
+    (snapshots.parent / "refs" / "main").write_text("new")
+    for revision, path, content in (("new", FREE.path, SMALL), ("old", KNOWN.path, BIG), ("old", "other.json", SMALL)):
         place = snapshots / revision / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(content)
