@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import cv2
 import numpy as np
@@ -115,8 +116,6 @@ def test_a_size_that_cannot_be_sent_is_refused_with_a_sentence(size):
 
 
 def test_a_full_skeleton_is_drawn_in_a_moment():
-    import time
-
-    start = time.perf_counter()
+    start = time.thread_time()
     draw_skeleton([(x * 2.4, y * 2) for x, y in STANDING], 832, 1216)
-    assert time.perf_counter() - start < 0.5
+    assert time.thread_time() - start < 0.5

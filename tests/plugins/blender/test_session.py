@@ -68,6 +68,10 @@ def test_one_apply_is_one_step_of_undo_and_undoing_takes_no_result_away(told):
     assert width > 0.1
 
 
+def test_undo_while_a_job_runs_breaks_nothing(told):
+    assert told["undone meanwhile"] == [0, 6, 1]
+
+
 def test_a_mesh_that_was_deleted_meanwhile_is_a_sentence_and_no_crash(told):
     assert "are gone" in told["gone"]
 

@@ -30,6 +30,8 @@ SKETCH = ROOT / "backend" / "sketch"
 SIDE, SCALE = 128, 0.27
 FRONT = world.Shot(0.0, 0.0, 0.0, SCALE, 0.5, 0.5, "neutral", "none", "red", "none", "shirt", "white", "grey", -0.4, 0.1)
 POSES = {"front": (0, 0, 0), "to the right": (20, 0, 0), "to the left": (-20, 0, 0), "down": (0, 10, 0), "leaning": (0, 0, 10)}
+OLDER = ("front", "to the right")
+"""The poses played in the older Blender: what a pose becomes there is shown without a model, in the other tests."""
 NOBODY = "bruno"
 
 
@@ -52,14 +54,14 @@ def opened(path: str | Path) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def a_plan(folder: Path) -> Path:
+def a_plan(folder: Path, poses: dict[str, tuple[int, int, int]]) -> Path:
     who = world.person(samples.FIRST_SAMPLE + samples.SAMPLES["ada"])
     drawing = draw(who, FRONT, SIDE)
     Image.fromarray(drawing.picture).save(folder / "ada.png")
     head = Head(who, FRONT, SIDE)
     flat = (drawing.keypoints - SIDE / 2) / (SCALE * SIDE)
     plan = {
-        **{"side": SIDE, "scale": SCALE, "name": "Ada", "photos": [str(folder / "ada.png")], "poses": POSES, "seed": 5},
+        **{"side": SIDE, "scale": SCALE, "name": "Ada", "photos": [str(folder / "ada.png")], "poses": poses, "seed": 5},
         **{"prompt": "portrait of a person, green jacket, blue background", "patience": 900},
         **{"points": head.surface(flat).tolist(), "radii": [who.width * 1.12, 1.22, 0.84]},
     }
@@ -69,13 +71,15 @@ def a_plan(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(play, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+def whole(play, blender_python: str, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole")
     state = folder / "state"
     state.mkdir(mode=0o700)
+    older = blender_python == os.environ.get("LIKENESS_BPY_45")
+    poses = {name: turn for name, turn in POSES.items() if name in OLDER or not older}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LIKENESS_STATE", str(state))
-        patch.setenv("LIKENESS_TEST_PLAN", str(a_plan(folder)))
+        patch.setenv("LIKENESS_TEST_PLAN", str(a_plan(folder, poses)))
         patch.setenv("LIKENESS_COMMAND", shlex.join(starting_command()))
         try:
             played = play("whole", timeout_s=1500)
@@ -101,15 +105,14 @@ def test_the_add_on_started_the_backend_with_the_built_in_model(whole: Whole):
     assert "sketch" in whole.told["models"]
 
 
-@pytest.mark.parametrize("pose", POSES)
-def test_the_portraits_face_is_where_the_posed_head_has_it(whole: Whole, pose: str):
-    told = whole.told["told"][pose]
-    assert told["bits"] == "11111"
-    errors = []
-    for path in told["pictures"]:
-        found = whole.face(opened(path)).keypoints
-        errors.append(float(np.linalg.norm(found - np.array(told["asked"]), axis=1).mean()) / SIDE)
-    assert max(errors) <= 0.04, errors
+def test_the_portraits_face_is_where_the_posed_head_has_it(whole: Whole):
+    assert set(whole.told["told"]) >= set(OLDER)
+    for pose, told in whole.told["told"].items():
+        assert told["bits"] == "11111"
+        for path in told["pictures"]:
+            found = whole.face(opened(path)).keypoints
+            error = float(np.linalg.norm(found - np.array(told["asked"]), axis=1).mean()) / SIDE
+            assert error <= 0.04, (pose, path)
 
 
 def test_another_pose_asks_for_another_place(whole: Whole):
@@ -117,14 +120,14 @@ def test_another_pose_asks_for_another_place(whole: Whole):
     assert np.linalg.norm(front - right, axis=1).mean() / SIDE > 0.04
 
 
-@pytest.mark.parametrize("pose", POSES)
-def test_it_is_the_character_and_nobody_else(whole: Whole, pose: str):
-    told = whole.told["told"][pose]
-    face = whole.face(opened(told["pictures"][0]))
-    alike = cosine(face.embedding, whole.ada.embedding)
-    assert alike > cosine(face.embedding, whole.bruno.embedding) + 0.3
-    assert told["similarities"][0] == pytest.approx(alike, abs=0.1)
-    assert told["similarities"] == sorted(told["similarities"], reverse=True)
+def test_it_is_the_character_and_nobody_else_and_the_most_alike_comes_first(whole: Whole):
+    for pose, told in whole.told["told"].items():
+        face = whole.face(opened(told["pictures"][0]))
+        alike = cosine(face.embedding, whole.ada.embedding)
+        assert alike > cosine(face.embedding, whole.bruno.embedding) + 0.3, pose
+        assert told["similarities"][0] == pytest.approx(alike, abs=0.1)
+        assert told["similarities"] == sorted(told["similarities"], reverse=True)
+    assert len(whole.told["told"]["front"]["similarities"]) == 2
 
 
 def test_the_card_shows_the_portrait_as_it_came(whole: Whole):

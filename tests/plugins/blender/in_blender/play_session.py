@@ -157,6 +157,20 @@ card = next(one for one in bpy.data.objects if "likeness_card" in one)
 told["card size"] = [round(side, 3) for side in card.dimensions]
 head, rig = bpy.data.objects["Renamed"], bpy.data.objects["Rig"]
 
+# Undo while a job runs gives every object another place in memory; the picture finds its mesh all the same.
+bpy.ops.object.select_all(action="DESELECT")
+head.select_set(True)
+bpy.ops.ed.undo_push(message="before a change")
+rig.location.x = 0.01
+bpy.ops.ed.undo_push(message="after the change")
+scripting.texture(seed=6, wait=False)
+bpy.ops.ed.undo()
+until(lambda: presenter().progress is None)
+head, rig = bpy.data.objects["Renamed"], bpy.data.objects["Rig"]
+layers = len(head.data.uv_layers)
+bpy.ops.likeness.project(key=presenter().results[0].key)
+told["undone meanwhile"] = [round(rig.location.x, 3), presenter().results[0].seed, len(head.data.uv_layers) - layers]
+
 # A job whose objects are deleted, in a file that is closed, still ends; its picture says that they are gone.
 settings = bpy.context.scene.likeness
 bpy.ops.object.select_all(action="DESELECT")

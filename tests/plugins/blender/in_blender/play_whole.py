@@ -85,8 +85,9 @@ for name, turn in PLAN["poses"].items():
     pose(rig, *turn)
     graph = stage.depsgraph()
     figure = figure_of(bpy.context.scene, graph, camera_of(bpy.context.scene, graph), rig, head)
-    bpy.ops.likeness.portrait(character=PLAN["name"], seed=PLAN["seed"], count=2, wait=True, timeout_s=PLAN["patience"])
-    results = bpy.types.WindowManager.likeness_session.presenter.results[:2]
+    count = 2 if name == "front" else 1
+    bpy.ops.likeness.portrait(character=PLAN["name"], seed=PLAN["seed"], count=count, wait=True, timeout_s=PLAN["patience"])
+    results = bpy.types.WindowManager.likeness_session.presenter.results[:count]
     best[name] = results[0]
     told[name] = {
         "asked": [[mark.x, mark.y] for mark in figure.face],
@@ -104,7 +105,7 @@ studio.rendered("card")
 bpy.data.objects.remove(card)
 head.hide_render = False
 head.select_set(True)
-texture = scripting.texture(character=PLAN["name"], seed=PLAN["seed"], count=2, timeout_s=PLAN["patience"])[0]
+texture = scripting.texture(character=PLAN["name"], seed=PLAN["seed"], count=1, timeout_s=PLAN["patience"])[0]
 scripting.project(texture)
 studio.rendered("texture")
 pose(rig, 15, 0, 0)
