@@ -1,4 +1,5 @@
 """The whole way in real Blender with the real backend and the built-in model: a posed head, portraits, a card, a texture.
+The portraits from the front and the card are the README's own lines.
 
 `LIKENESS_SCREENSHOTS` names a folder where a contact sheet is kept.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -60,7 +62,10 @@ def a_plan(folder: Path, poses: dict[str, tuple[int, int, int]]) -> Path:
     Image.fromarray(drawing.picture).save(folder / "ada.png")
     head = Head(who, FRONT, SIDE)
     flat = (drawing.keypoints - SIDE / 2) / (SCALE * SIDE)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    [readme] = (block for block in blocks if "bl_ext" in block)
     plan = {
+        "readme": readme,
         **{"side": SIDE, "scale": SCALE, "name": "Ada", "photos": [str(folder / "ada.png")], "poses": poses, "seed": 5},
         **{"prompt": "portrait of a person, green jacket, blue background", "patience": 900},
         **{"points": head.surface(flat).tolist(), "radii": [who.width * 1.12, 1.22, 0.84]},

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import bpy
@@ -81,13 +82,17 @@ scripting.start_backend(PLAN["patience"])
 models = [model.id for model in bpy.types.WindowManager.likeness_session.presenter.models]
 scripting.character(PLAN["name"], PLAN["photos"], timeout_s=PLAN["patience"])
 told, best = {}, {}
+settings.seed, settings.count = PLAN["seed"], 2
 for name, turn in PLAN["poses"].items():
     pose(rig, *turn)
     graph = stage.depsgraph()
     figure = figure_of(bpy.context.scene, graph, camera_of(bpy.context.scene, graph), rig, head)
-    count = 2 if name == "front" else 1
-    bpy.ops.likeness.portrait(character=PLAN["name"], seed=PLAN["seed"], count=count, wait=True, timeout_s=PLAN["patience"])
-    results = bpy.types.WindowManager.likeness_session.presenter.results[:count]
+    if name == "front":  # as the README has it; installed, the add-on has this name
+        sys.modules["bl_ext.user_default.likeness"] = plugin_blender
+        exec(PLAN["readme"], {})
+    else:
+        bpy.ops.likeness.portrait(character=PLAN["name"], seed=PLAN["seed"], count=1, wait=True, timeout_s=PLAN["patience"])
+    results = bpy.types.WindowManager.likeness_session.presenter.results[: 2 if name == "front" else 1]
     best[name] = results[0]
     told[name] = {
         "asked": [[mark.x, mark.y] for mark in figure.face],
@@ -96,9 +101,9 @@ for name, turn in PLAN["poses"].items():
         "similarities": [one.similarity for one in results],
     }
 
-# The portrait from the front as a card behind the head, and then as a texture on the head itself; each rendered from the same camera.
+# The portrait from the front as a card behind the head, and then a texture on the head itself; each rendered from the same camera.
 pose(rig, 0, 0, 0)
-card = scripting.card(best["front"])
+[card] = (one for one in bpy.data.objects if "likeness_card" in one)
 studio.plain()
 head.hide_render = True
 studio.rendered("card")
