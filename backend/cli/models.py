@@ -75,7 +75,7 @@ def _list(catalog: Catalog, store: Store, name: str | None) -> int:
                 print(f"  {part.note}")
         return 0
     for chosen in catalog.sets.values():
-        print(f"{chosen.id:26}  {_state(catalog, store, record, chosen):22}  {chosen.purpose}")
+        print(f"{chosen.id:26}  {_state(catalog, store, record, chosen):27}  {chosen.purpose}")
     print(f"\nModels are in {store.models}. `likeness models pull SET` fetches one; sets marked + are added to models that are there.")
     return 0
 
@@ -88,7 +88,10 @@ def _state(catalog: Catalog, store: Store, record: Record, chosen: ModelSet) -> 
         made = [name for name, parts in record.models.items() if (name == chosen.id if chosen.model else has <= set(parts))]
         return mark + ("ready" if made else "files are there")
     unknown = any(file.bytes is None and file.path.rpartition(".")[2] != "json" for file in missing)
-    return f"{mark}{_size(_bytes(missing))}{' and more' if unknown else ''} to fetch"
+    size = _bytes(missing)
+    if unknown and size < 2**20:
+        return f"{mark}to fetch, size not known"
+    return f"{mark}{_size(size)}{' and more' if unknown else ''} to fetch"
 
 
 def _pull(catalog: Catalog, store: Store, options: Namespace) -> int:

@@ -67,7 +67,7 @@ class Stop(Protocol):
 class Patience:
     """How often is tried without a single new byte, and the pauses between: doubled each time, a bit at random, at most `longest_s`."""
 
-    tries: int = 6
+    tries: int = 5
     first_s: float = 1.0
     longest_s: float = 30.0
 
