@@ -210,20 +210,20 @@ def test_corrections_that_others_wrote_are_refused_with_a_sentence(text: str):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "plugin_blender").glob("*.py")), ids=lambda path: path.stem)
 def test_only_the_scene_and_the_panels_know_blender(path: Path):
-    """`scene` and what lies beside it, and `ui`: everything else is tested without Blender."""
+    """`scene…`, `ui…`, and the three that hold settings, small pictures and functions: everything else is tested without Blender."""
     words = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     modules = {name for node in words if isinstance(node, ast.Import) for name in (alias.name for alias in node.names)}
     words = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     modules |= {node.module or "" for node in words if isinstance(node, ast.ImportFrom) and not node.level}
     blender = {name for name in modules if name.split(".")[0] in {"bpy", "mathutils", "bpy_extras", "gpu", "bmesh"}}
-    assert not blender or path.stem.split("_")[0] in {"scene", "ui"}
+    assert not blender or path.stem.split("_")[0] in {"scene", "ui", "settings", "thumbnails", "scripting"}
 
 
-def test_the_package_is_imported_switched_on_and_off_without_blender():
-    """Until there is a panel, switching on does nothing; the contract is found as `.protocol` either way."""
+def test_the_package_is_imported_without_blender_and_brings_its_own_contract():
+    """Every extension shares one interpreter: a module called `protocol` would be another one's."""
     lines = (
-        "import sys, plugin_blender as ours, plugin_blender.protocol.errors",
-        "ours.register(); ours.unregister()",
+        "import sys, plugin_blender as ours, plugin_blender.presenter, plugin_blender.protocol.errors",
+        "assert 'bpy' not in sys.modules and 'numpy' not in sys.modules",
         "assert 'protocol' not in sys.modules",
         "print(ours.bl_info['blender'])",
     )
