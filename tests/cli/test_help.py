@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ("torch", "diffusers", "transformers", "insightface", "onnxruntime", "cv2", "numpy", "PIL", "tqdm")
-COMMANDS = ("demo", "portrait", "inpaint", "again", "doctor", "evaluate", "train", "krita")
+COMMANDS = ("demo", "portrait", "inpaint", "again", "doctor", "evaluate", "train", "models", "krita", "blender")
 
 
 def python(*words: str) -> subprocess.CompletedProcess[str]:

@@ -42,7 +42,7 @@ def test_it_holds_no_pickle() -> None:
 
 def test_its_configurations_name_no_folder_of_the_machine_that_trained_it(tmp_path: Path) -> None:
     assert [path.name for path in SKETCH.rglob("*.json") if "_name_or_path" in path.read_text(encoding="utf-8")] == []
-    (tmp_path / "config.json").write_text('{"_name_or_path": "/home/me/runs", "act_fn": "silu"}', encoding="utf-8")
+    (tmp_path / "config.json").write_text('{"_name_or_path": "runs/base/unet", "act_fn": "silu"}', encoding="utf-8")
     (tmp_path / "preview.json").write_text("[1, 2]", encoding="utf-8")
     forget_folders(tmp_path)
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == {"act_fn": "silu"}
