@@ -52,7 +52,9 @@ def play(blender_python: str, tmp_path_factory: pytest.TempPathFactory):
         if scene not in kept:
             folder = tmp_path_factory.mktemp(scene)
             words = [blender_python, str(SCENES / f"play_{scene}.py"), str(folder), *map(str, further)]
-            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False)
+            (temporary := folder / "temporary").mkdir()  # its own: what is left there is nobody else's
+            around = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
+            done = subprocess.run(words, capture_output=True, text=True, timeout=timeout_s, check=False, env=around)
             said = folder / "answer.json"
             assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
             assert said.is_file(), f"{done.stdout[-3000:]}\n{done.stderr[-6000:]}"
