@@ -21,6 +21,7 @@ from protocol.geometry import Extent
 from ..keypoints import draw_keypoints
 from . import loop
 from .adapters import Drops, Floats, Shown, attach, draw_drops, face_areas, mean_embedding, read_embeddings
+from .asked import AskedLoss
 from .base import cache_of, load_base
 from .crops import crop
 from .export import official_adapter, read_adapter, write_adapter
@@ -42,6 +43,8 @@ STRENGTH = 0.8
 """Of image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
 LIKENESS_COUNTS = 0.03
 """How much the loss of likeness counts beside the error of the noise: about twice as much gradient as that."""
+ASKED_COUNTS = 0.05
+"""How much the loss of what was asked for counts beside the loss of likeness, for pictures drawn from noise: as much gradient as that."""
 SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
     "portrait of a neutral person, blue shirt, glasses, grey background",
@@ -97,8 +100,9 @@ class InstantIdTask:
         recogniser: Path | None = None,
         offset: float = 0.05,
         likeness: LikenessLoss | None = None,
+        asked: AskedLoss | None = None,
     ) -> None:
-        self.likeness = likeness
+        self.likeness, self.asked = likeness, asked
         self.device, self.people, self.base, self.batch = loop.device(), people, base, batch
         self.embeddings, self.recogniser, self.texts = embeddings, recogniser, list(SHEET_TEXTS)
         self.shown, self.noiser = Shown(people, len(base.latents), held), Noiser(base, offset)
@@ -167,7 +171,12 @@ class InstantIdTask:
         kept = likeness.kept.to(self.device)
         begun = drawn(lambda x, t: self._guess(replace(batch, noisy=x, t=t), tokens, controls), noise, kept, steps)
         batch = replace(batch, noisy=begun[0], t=begun[1])
-        return likeness(batch, self._guess(batch, tokens, controls), rows, self._shots(rows), ~none)
+        guess = self._guess(batch, tokens, controls)
+        seen = likeness.seen(batch, guess, ~none)
+        if seen is None:
+            return guess.sum() * 0.0
+        unlike = likeness.unlike(seen, rows, self._shots(rows))
+        return unlike if self.asked is None else unlike + ASKED_COUNTS * self.asked(seen, rows)
 
     def _shots(self, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         return [np.append(self.shown.others(int(row)), row) for row in rows]
@@ -242,6 +251,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--likeness", type=Path, metavar="FOLDER", help="also ask this recogniser whether the faces are alike; not the one that measures"
     )
+    parser.add_argument(
+        "--asked", type=Path, metavar="FOLDER", help="also ask this attribute judge whether the text was followed; needs --likeness"
+    )
     parser.add_argument("--identitynet", type=Path, metavar="FOLDER", help="begin with this IdentityNet instead of the base's encoder")
     parser.add_argument("--begin-with", type=Path, metavar="FOLDER", help="begin with another InstantID training's adapter and IdentityNet")
     parser.add_argument(
@@ -269,8 +281,21 @@ def run(args: argparse.Namespace) -> None:
             f"{args.base} is a model of SD 1.5; InstantID exists for SDXL only. Give an SDXL model, or train an IP-Adapter on this one."
         )
     likeness = None if args.likeness is None else LikenessLoss(args.likeness, people, base)
-    offset = 0.05 if drawn else 0.0
-    task = InstantIdTask(people, base, embeddings, batch=args.batch, recogniser=args.recogniser, offset=offset, likeness=likeness)
+    if args.asked is not None and likeness is None:
+        raise InvalidRequest(
+            "The judge of --asked looks at pictures that the loss of likeness has drawn. Give a recogniser with --likeness."
+        )
+    asked = None if args.asked is None else AskedLoss(args.asked, people)
+    task = InstantIdTask(
+        people,
+        base,
+        embeddings,
+        batch=args.batch,
+        recogniser=args.recogniser,
+        offset=0.05 if drawn else 0.0,
+        likeness=likeness,
+        asked=asked,
+    )
     if args.begin_with is not None:
         task.begin_with(args.begin_with)
     elif args.identitynet is not None:

@@ -9,6 +9,7 @@ measure would be what was trained.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -78,6 +79,15 @@ def drawn(answer: Callable[[Tensor, Tensor], Tensor], noise: Tensor, kept: Tenso
     return x.contiguous(memory_format=torch.channels_last), torch.full((n,), times[-1], device=x.device)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Pictures (m, 3, S, S) in -1.2 … 1.2 that guesses amount to, `chosen` (m,) their places in the batch, and `counts` (m,)."""
+
+    pictures: Tensor
+    chosen: NDArray[np.int64]
+    counts: Tensor
+
+
 class LikenessLoss:
     """Compares the faces of guessed pictures with their persons.
 
@@ -109,18 +119,25 @@ class LikenessLoss:
             persons: for each of them, all pictures of its person.
             counted: bool (n,), which of them had a face to go by.
         """
-        steps = len(self.kept)
-        chosen = torch.nonzero(counted.to(self.device) & (batch.t < CLEANEST_SHARE * steps)).flatten()
+        seen = self.seen(batch, guess, counted)
+        return guess.sum() * 0.0 if seen is None else self.unlike(seen, rows, persons)
+
+    def seen(self, batch: Batch, guess: Tensor, counted: Tensor) -> Seen | None:
+        """The pictures that `guess` amounts to, of those that are `counted` and no mere noise; None if there are none."""
+        chosen = torch.nonzero(counted.to(self.device) & (batch.t < CLEANEST_SHARE * len(self.kept))).flatten()
         if not len(chosen):
-            return guess.sum() * 0.0
+            return None
         latents = clean_of(batch, guess, self.kept, velocity=self.velocity)[chosen]
         pictures = self.base.vae.decode(latents / self.base.vae.config.scaling_factor, return_dict=False)[0].float()
-        picked = chosen.cpu().numpy()
-        faces = aligned(pictures.clamp(-1.2, 1.2), np.asarray(self.people.keypoints[rows[picked]]))
-        goals = tensor(np.stack([self._goal(int(rows[place]), persons[int(place)]) for place in picked])).to(self.device)
-        unlike = 1 - functional.cosine_similarity(self.network(faces), goals)
         # A guess at a noisy picture changes it by sqrt((1 - kept) / kept) as much as the noise: half of that, in logarithms, is taken back.
-        return (unlike * self.kept.to(self.device)[batch.t[chosen]] ** 0.25).sum() / len(rows)
+        counts = self.kept.to(self.device)[batch.t[chosen]] ** 0.25 / len(batch.t)
+        return Seen(pictures.clamp(-1.2, 1.2), chosen.cpu().numpy(), counts)
+
+    def unlike(self, seen: Seen, rows: NDArray[np.int64], persons: list[NDArray[np.int64]]) -> Tensor:
+        """1 - cosine of each picture seen, by what it counts, summed."""
+        faces = aligned(seen.pictures, np.asarray(self.people.keypoints[rows[seen.chosen]]))
+        goals = tensor(np.stack([self._goal(int(rows[place]), persons[int(place)]) for place in seen.chosen])).to(self.device)
+        return ((1 - functional.cosine_similarity(self.network(faces), goals)) * seen.counts).sum()
 
     def _goal(self, row: int, person: NDArray[np.int64]) -> NDArray[np.float32]:
         """Halfway between the person's mean and the very picture: glasses that the text asks for must not make a face less alike."""

@@ -1,5 +1,6 @@
 """The loss of likeness: who is in the picture that a guess of the noise amounts to, with a gradient; and training that goes on."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from torch import Tensor
 
 from backend.training import base, instantid, loop
 from backend.training.adapters import read_embeddings
+from backend.training.asked import AskedLoss
 from backend.training.budget import Budget
 from backend.training.crops import crop
-from backend.training.likeness import STEPS, LikenessLoss, aligned, clean_of, drawn
+from backend.training.judge import Judge, JudgeNet, parted
+from backend.training.likeness import STEPS, LikenessLoss, Seen, aligned, clean_of, drawn
 from backend.training.parts import Base, Batch
 from backend.training.people import People
 from backend.training.recogniser import Recogniser
+from backend.training.world import attributes, shot
 
 EVERY = [np.arange(2 * person, 2 * person + 2) for person in (0, 0, 1, 1, 2, 2, 3, 3)]
 
@@ -27,6 +31,26 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(3)
     torch.save(Recogniser().state_dict(), folder / "recogniser.pt")
     return folder
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A judge that was never trained, of everything the drawn world has."""
+    folder = tmp_path_factory.mktemp("judge")
+    torch.manual_seed(8)
+    shots = [shot(np.random.default_rng(seed)) for seed in range(400)]
+    known = [parted({name: str(value or "none") for name, value in attributes(view).items()}) for view in shots]
+    heads = {name: sorted({row[name] for row in known}) for name in known[0]}
+    Judge(heads, JudgeNet(heads)).save(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def told(people: People) -> People:
+    """The same data set, with what each picture shows in words."""
+    lines = [json.dumps(attributes(shot(np.random.default_rng(seed)))) for seed in range(8)]
+    (people.folder / "attributes.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return People(people.folder)
 
 
 @pytest.fixture
@@ -144,6 +168,39 @@ def test_a_step_makes_pictures_drawn_from_noise_more_alike_and_leaves_base_and_r
             parameter -= 0.02 * float(first.detach()) / steep * slope
         assert float(unlikeness()) < float(first)
     assert all(torch.equal(one, other) for one, other in zip(untouched, before, strict=True))
+
+
+def test_pictures_that_follow_the_gradient_show_more_of_what_was_asked_for_and_the_judge_stays_as_it_was(told: People, judge: Path) -> None:
+    asked = AskedLoss(judge, told)
+    before = {name: value.clone() for name, value in asked.judge.net.state_dict().items()}
+    pictures = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(7)).requires_grad_(True)
+    climber, losses = torch.optim.Adam([pictures], lr=0.02), []
+    for _ in range(8):
+        loss = asked(Seen(pictures, np.array([0, 2]), torch.ones(2)), np.arange(4))
+        climber.zero_grad()
+        loss.backward()
+        climber.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.9 * losses[0]
+    assert all(torch.equal(before[name], value) for name, value in asked.judge.net.state_dict().items())
+
+
+def test_an_expression_that_is_not_the_one_asked_for_counts_most(told: People, judge: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = AskedLoss(judge, told)
+    right = parted(told.attributes[0])
+
+    def loss(wrong: str | None) -> float:
+        answers = {}
+        for name, values in asked.judge.heads.items():
+            answer = torch.zeros(1, len(values))
+            place = values.index(right[name])
+            answer[0, (place + 1) % len(values) if name == wrong else place] = 20.0
+            answers[name] = answer
+        monkeypatch.setattr(asked.judge.net, "forward", lambda pictures: answers)
+        return float(asked(Seen(torch.zeros(1, 3, 128, 128), np.array([0]), torch.ones(1)), np.array([0])))
+
+    assert loss(None) < 0.01
+    assert loss("expression") > 2 * loss("background") > 0.1
 
 
 def test_a_training_goes_on_from_what_another_exported(frozen: Base, people: People, model: Path, tmp_path: Path) -> None:
