@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .errors import InvalidRequest, TooLarge
 from .geometry import Extent
-from .jobs import BlendCharacters, Canvas, Guide, GuideKind, Job, PictureJob, Window
-from .limits import MESSAGE_BYTES, PIXELS
+from .jobs import BlendCharacters, Canvas, Embed, Guide, GuideKind, ImportCharacter, Job, PictureJob, Share, Window
+from .limits import EMBEDDING_BYTES, MESSAGE_BYTES, PIXELS
 from .planes import Layout, Plane
 
 
@@ -15,8 +15,14 @@ def check_job(job: Job) -> None:
         case PictureJob():
             _check_picture_job(job)
         case BlendCharacters():
-            if not any(share.weight > 0 for share in job.shares):
-                raise InvalidRequest("A blend needs at least one character with a weight above 0.")
+            _check_shares(job.shares)
+        case Embed():
+            if bool(job.photos) == bool(job.shares):
+                raise InvalidRequest("To read who somebody is takes photos or saved characters: one of the two.")
+            if job.shares:
+                _check_shares(job.shares)
+        case ImportCharacter():
+            _check_import(job)
         case _:
             pass
 
@@ -33,10 +39,34 @@ def _check_picture_job(job: PictureJob) -> None:
     for number, prompt in enumerate(job.image_prompts, 1):
         _check_window(f"image prompt {number}", prompt.window)
         _check_mask(f"the region of image prompt {number}", prompt.region, extent)
-        if prompt.reference.layout is Layout.A8:
+        if prompt.reference is None and prompt.who is None:
+            raise InvalidRequest(f"Image prompt {number} has neither a picture nor a person. Give one of them.")
+        if prompt.reference is not None and prompt.reference.layout is Layout.A8:
             raise InvalidRequest(f"Image prompt {number} is a mask. Choose a picture with colours.")
     for number, guide in enumerate(job.guides, 1):
         _check_guide(number, guide)
+
+
+def _check_shares(shares: tuple[Share, ...]) -> None:
+    if not any(share.weight > 0 for share in shares):
+        raise InvalidRequest("A blend needs at least one character with a weight above 0.")
+
+
+def _check_import(job: ImportCharacter) -> None:
+    if not job.readings and not job.photos:
+        raise InvalidRequest("The file holds neither photos of the person nor what a recogniser read of them. Export it again.")
+    if job.thumbnail.layout is Layout.A8:
+        raise InvalidRequest("The thumbnail is a mask. Send it with its colours.")
+    if len({reading.sha256 for reading in job.readings}) < len(job.readings):
+        raise InvalidRequest("The file holds two readings of one recogniser. Export it again.")
+    for reading in job.readings:
+        rows = len(reading.extents)
+        wanted = Extent(EMBEDDING_BYTES, 1 + rows)
+        if reading.numbers.layout is not Layout.A8 or reading.numbers.extent != wanted or len(reading.keypoints) != 5 * rows:
+            raise InvalidRequest(
+                f"What {reading.recogniser} read of the person does not fit together: a row of 512 numbers for the person and one for each "
+                "photo, and five points and a size for each. Export the file again."
+            )
 
 
 def _check_results(extent: Extent | None, count: int) -> None:

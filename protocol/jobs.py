@@ -7,7 +7,23 @@ from enum import Enum
 from typing import Annotated, TypeAlias
 
 from .geometry import Extent, Point
-from .limits import COUNT, EMBEDDING_DIGITS, PHOTOS, SUBJECTS, Between, Fraction, Hex, Items, Name, Prompt, Seed, Weight
+from .limits import (
+    COUNT,
+    EMBEDDING_DIGITS,
+    PHOTOS,
+    RECOGNISERS,
+    SUBJECTS,
+    Between,
+    Fraction,
+    Hex,
+    Items,
+    Name,
+    Prompt,
+    Seed,
+    Sentence,
+    Text,
+    Weight,
+)
 from .planes import Plane
 
 FaceIndex = Annotated[int, Between(0, 127)]
@@ -67,6 +83,31 @@ class Embedding:
     numbers: Annotated[str, Hex(EMBEDDING_DIGITS)]
     keypoints: Annotated[tuple[Point, ...], Items(5, least=5)]
     extent: Extent
+    recogniser: Annotated[str, Text(64)] = ""
+    """sha256 of the recogniser's ONNX file, so that a model of another one refuses the numbers; empty when it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What one recogniser reads of a person; `sha256` is of its ONNX file, since embeddings of two recognisers have nothing in common.
+
+    `numbers` (A8, 2048 wide) has rows of 512 little-endian float32, raw and not normalised: first the person's own embedding, then one row
+    per photo. `keypoints` are five points per photo, in pixels of the photo, which has the size in `extents`. A blend has one such row.
+    """
+
+    recogniser: Name
+    sha256: Annotated[str, Hex(64)]
+    numbers: Plane
+    keypoints: Annotated[tuple[Point, ...], Items(5 * PHOTOS, least=5)]
+    extents: Annotated[tuple[Extent, ...], Items(PHOTOS, least=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What somebody noted of a character for whoever is given it: what the person agreed to, and under which licence it may be used."""
+
+    consent: Sentence = ""
+    licence: Sentence = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +128,19 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class ImagePrompt:
-    """A picture as a prompt (IP-Adapter). `adapter` names one of the model's adapters, or None for its first."""
+    """A picture as a prompt (IP-Adapter). `adapter` names one of the model's adapters, or None for its first.
 
-    reference: Plane
+    A FaceID adapter may be given the person by `who` instead of a picture. FaceID-Plus looks at the face too: in `reference` when both are
+    given, else in the person's first photo.
+    """
+
+    reference: Plane | None = None
     weight: Weight = 0.6
     lends: Lends = Lends.ALL
     adapter: Name | None = None
     window: Window = Window()
     region: Plane | None = None
+    who: Photos | Character | Embedding | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +210,26 @@ class AnalyseFaces:
 
 
 @dataclass(frozen=True, slots=True)
-class Embed:
-    """Read who one or more photos show, without saving anybody; for a recipe that is to make the same picture once more."""
+class Share:
+    """One character's part in a blend."""
 
-    photos: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
+    character: Name
+    weight: Weight = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Read who one or more photos show, without saving anybody; for a recipe that is to make the same picture once more.
+
+    Instead of photos, `shares` are saved characters: one as it is, or what lies between several. `adapter` names the image adapter whose
+    recogniser reads; None is InstantID's.
+    """
+
+    photos: Annotated[tuple[Plane, ...], Items(PHOTOS)] = ()
     face: FaceIndex | None = None
     model: Name | None = None
+    shares: Annotated[tuple[Share, ...], Items(SUBJECTS)] = ()
+    adapter: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,24 +247,36 @@ class MakeCharacter:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """One character's part in a blend."""
-
-    character: Name
-    weight: Weight = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class BlendCharacters:
-    """Save a person who is a weighted mean of others' embeddings. At least one weight is above 0."""
+    """Save a person who is a weighted mean of others' embeddings. At least one weight is above 0. Each of `photos` counts as one more
+    person of weight 1."""
 
     name: Name
     shares: Annotated[tuple[Share, ...], Items(SUBJECTS, least=1)]
     replace: bool = False
     model: Name | None = None
+    photos: Annotated[tuple[Plane, ...], Items(PHOTOS)] = ()
 
 
-Job: TypeAlias = PictureJob | AnalyseFaces | Embed | MakeCharacter | BlendCharacters
+@dataclass(frozen=True, slots=True)
+class ImportCharacter:
+    """Save a person of a character file: by the readings, and by the photos when the file has them.
+
+    Photos are read anew by `model` when none of the readings is of its recognisers; without photos this is refused. `scores` are the
+    detector's, one per photo that the person was made from.
+    """
+
+    name: Name
+    thumbnail: Plane
+    readings: Annotated[tuple[Reading, ...], Items(RECOGNISERS)] = ()
+    photos: Annotated[tuple[Plane, ...], Items(PHOTOS)] = ()
+    scores: Annotated[tuple[Fraction, ...], Items(PHOTOS)] = ()
+    about: About = About()
+    replace: bool = False
+    model: Name | None = None
+
+
+Job: TypeAlias = PictureJob | AnalyseFaces | Embed | MakeCharacter | BlendCharacters | ImportCharacter
 """Everything that is queued and needs a worker."""
 
 
@@ -213,15 +285,16 @@ def planes_of(job: Job) -> tuple[Plane, ...]:
     match job:
         case AnalyseFaces():
             return (job.picture,)
-        case Embed() | MakeCharacter():
+        case Embed() | MakeCharacter() | BlendCharacters():
             return job.photos
-        case BlendCharacters():
-            return ()
+        case ImportCharacter():
+            return (job.thumbnail, *(reading.numbers for reading in job.readings), *job.photos)
         case PictureJob():
             found: list[Plane | None] = [job.canvas.picture, job.canvas.mask] if job.canvas else []
             for subject in job.subjects:
                 found += [*(subject.who.pictures if isinstance(subject.who, Photos) else ()), subject.region]
             for prompt in job.image_prompts:
                 found += [prompt.reference, prompt.region]
+                found += prompt.who.pictures if isinstance(prompt.who, Photos) else ()
             found += [guide.picture for guide in job.guides]
             return tuple(plane for plane in found if plane is not None)

@@ -65,6 +65,10 @@ PHOTOS = 16
 """Photos of one person: more do not change the mean embedding by an amount that can be seen."""
 EMBEDDING_DIGITS = 512 * 8
 """A face embedding is 512 float32; eight subjects given by theirs fill half a header."""
+EMBEDDING_BYTES = 512 * 4
+"""The same as bytes: one row of a `Reading`."""
+RECOGNISERS = 8
+"""Recognisers whose readings one character carries; the field has two that adapters were trained with."""
 FACES = 128
 """Faces reported in one picture; their text fits the header."""
 COUNT = 32

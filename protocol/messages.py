@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
-from .jobs import Job
+from .jobs import About, Job, Reading
 from .limits import (
     CHARACTERS_PER_PAGE,
     JOBS_PER_CLIENT,
     MODELS,
     PHOTOS,
+    RECOGNISERS,
     Between,
     ClientId,
     Count,
+    Fraction,
     Items,
     JobId,
     Name,
@@ -155,10 +157,11 @@ class DeleteCharacter:
 
 @dataclass(frozen=True, slots=True)
 class ExportCharacter:
-    """Send the photos of a character, from which `MakeCharacter` makes it again."""
+    """Send what is kept of a character, from which `ImportCharacter` makes it again; without `photos` all but those."""
 
     request: RequestNumber
     name: Name
+    photos: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +304,12 @@ class CharacterPhotos:
     request: RequestNumber
     name: Name
     photos: Annotated[tuple[Plane, ...], Items(PHOTOS)]
+    thumbnail: Plane | None = None
+    readings: Annotated[tuple[Reading, ...], Items(RECOGNISERS)] = ()
+    scores: Annotated[tuple[Fraction, ...], Items(PHOTOS)] = ()
+    about: About = About()
+    release: Note = ""
+    """The version of Likeness that answers."""
 
 
 Request: TypeAlias = (

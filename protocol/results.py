@@ -14,11 +14,13 @@ from .limits import (
     FACES,
     MODELS,
     PHOTOS,
+    RECOGNISERS,
     SUBJECTS,
     Between,
     Bytes,
     Count,
     Fraction,
+    Hex,
     Items,
     JobId,
     Name,
@@ -96,6 +98,22 @@ class Embedded:
     who: Embedding
 
 
+@dataclass(frozen=True, slots=True)
+class RecogniserInfo:
+    """A recogniser of a model. `readers` are its adapters that were trained with it, `instantid` for InstantID's.
+
+    `same` and `strangers` are what was measured of it with the people it was made for: the cosine of two photos of one person that 95 in
+    100 exceed, and that of two people that 95 in 100 stay below; None where nobody measured.
+    """
+
+    name: Name
+    sha256: Annotated[str, Hex(64)]
+    readers: Annotated[tuple[Name, ...], Items(MODELS)] = ()
+    licence: Note = ""
+    same: Similarity | None = None
+    strangers: Similarity | None = None
+
+
 Outcome: TypeAlias = Pictures | Faces | Embedded | MadeCharacter
 
 
@@ -119,6 +137,7 @@ class ModelInfo:
     negative: Prompt = ""
     licence: Note = ""
     installed: bool = True
+    recognisers: Annotated[tuple[RecogniserInfo, ...], Items(RECOGNISERS)] = ()
 
 
 class WorkerStage(Enum):
