@@ -148,9 +148,9 @@ class Client:
         """`Done` or `Refused` follows."""
         return self._ask(DeleteCharacter(self._next(), name))
 
-    def export_character(self, name: str) -> int:
-        """`CharacterPhotos` or `Refused` follows."""
-        return self._ask(ExportCharacter(self._next(), name))
+    def export_character(self, name: str, photos: bool = True) -> int:
+        """`CharacterPhotos` or `Refused` follows; without `photos`, what was read of them only."""
+        return self._ask(ExportCharacter(self._next(), name, photos))
 
     def shutdown(self) -> int:
         """End the backend; accepted jobs go on at its next start."""

@@ -5,7 +5,7 @@ A request carries a number that its replies repeat. Every request may be sent ag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, TypeAlias
 
@@ -307,7 +307,7 @@ class CharacterPhotos:
     thumbnail: Plane | None = None
     readings: Annotated[tuple[Reading, ...], Items(RECOGNISERS)] = ()
     scores: Annotated[tuple[Fraction, ...], Items(PHOTOS)] = ()
-    about: About = About()
+    about: About = field(default_factory=About)
     release: Note = ""
     """The version of Likeness that answers."""
 
