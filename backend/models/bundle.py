@@ -26,18 +26,20 @@ A folder (only the first block is required; what is not named in `model.toml` is
     [defaults]
     steps = 30
     guidance_scale = 5.0
-    scheduler = "default"            # the folder's own; others: see backend.pipelines.choices.SCHEDULERS
+    scheduler = "default"            # the folder's own; others: see backend.pipelines.schedulers
     negative = ""
 
     [faces]
     folder = "faces"
     det_sizes = []                   # sides of the squares that faces are looked for in; empty: the analyser's own
+                                     # more, and further recognisers: see backend.models.recognisers
 
     [[ip_adapter]]                   # one per adapter; without any: all of ip_adapter/, sorted by name
     name = "plus"
     file = "ip_adapter/plus.safetensors"
     kind = "plus"                    # optional, see backend.models.adapters.AdapterKind; needed for faceid-plusv2 under another name
     encoder = "image_encoder"        # optional
+    recogniser = ""                  # whose embeddings it was trained with; empty: buffalo_l, or the model's own
 
     [[style]]                        # a LoRA that makes another drawing style of the base: model id "sketch:ink"
     name = "ink"
@@ -59,6 +61,7 @@ from protocol.geometry import Extent
 from protocol.jobs import GuideKind
 
 from .adapters import AdapterKind
+from .recognisers import ANTELOPE, BUFFALO, Recogniser, read_recognisers, recogniser_for
 
 BUCKETS = "buckets"
 """What `sizes` says in model.toml for all of SDXL's buckets."""
@@ -89,6 +92,7 @@ class AdapterEntry:
     file: Path
     kind: AdapterKind | None = None
     encoder: str = "image_encoder"
+    recogniser: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,10 @@ class Model:
     styles: tuple[Style, ...] = ()
     style: Style | None = field(default=None)
     """The style that is applied; set by `with_style`."""
+    recognisers: tuple[Recogniser, ...] = ()
+    """Those of the model, the one in `faces` first."""
+    instant_id_recogniser: str = ""
+    """What InstantID's adapter was trained with, where model.toml says so."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Model:
@@ -156,6 +164,12 @@ class Model:
         known = ", ".join(entry.name for entry in self.adapters)
         raise UnknownModel(f"The model {self.id!r} has no IP-Adapter called {name!r}. It has: {known}.")
 
+    def recogniser(self, entry: AdapterEntry | None) -> Recogniser:
+        """The recogniser that InstantID (None) or a FaceID adapter was trained with; ModelError with a sentence if the model lacks it."""
+        if entry is None:
+            return recogniser_for(self.id, self.recognisers, self.instant_id_recogniser, ANTELOPE, "InstantID's adapter")
+        return recogniser_for(self.id, self.recognisers, entry.recogniser, BUFFALO, f"The adapter {entry.name!r}")
+
     def control(self, kind: GuideKind) -> Path:
         """The folder of the ControlNet for `kind`; UnknownModel if there is none."""
         for known, path in self.controls:
@@ -177,7 +191,7 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
     extent = _extent(table["size"])
     grid = _halvings(folder, "vae") * _halvings(folder, "unet")
     nets = folder / "controlnets"
-    faces = folder / table.get("faces", {}).get("folder", "faces")
+    recognisers = read_recognisers(folder, str(table["id"]), table)
     return Model(
         folder=folder,
         id=str(table["id"]),
@@ -193,10 +207,12 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         adapters=_adapters(folder, table.get("ip_adapter")),
         controls=tuple((kind, nets / kind.value) for kind in GuideKind if (nets / kind.value).is_dir()),
         instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
-        faces=faces if faces.is_dir() else None,
+        faces=recognisers[0].folder if recognisers else None,
         det_sizes=tuple(int(size) for size in table.get("faces", {}).get("det_sizes", [])),
         drawn=bool(table.get("drawn", False)),
         styles=tuple(Style(entry["name"], folder / entry["file"], float(entry.get("weight", 1.0))) for entry in table.get("style", [])),
+        recognisers=recognisers,
+        instant_id_recogniser=str(table.get("instantid", {}).get("recogniser", "")),
     )
 
 
@@ -240,6 +256,7 @@ def _adapters(folder: Path, entries: list[dict[str, str]] | None) -> tuple[Adapt
             folder / entry["file"],
             AdapterKind(entry["kind"]) if "kind" in entry else None,
             entry.get("encoder", "image_encoder"),
+            entry.get("recogniser", ""),
         )
         for entry in entries
     )
