@@ -8,6 +8,7 @@ from typing import Annotated, TypeAlias
 
 from .geometry import Extent, Point
 from .limits import (
+    BLOCKS,
     COUNT,
     EMBEDDING_DIGITS,
     PHOTOS,
@@ -25,6 +26,7 @@ from .limits import (
     Weight,
 )
 from .planes import Plane
+from .weights import BlockWeight, Schedule
 
 FaceIndex = Annotated[int, Between(0, 127)]
 """0 is the largest face of a photo."""
@@ -44,7 +46,22 @@ class Lends(Enum):
     ALL = "all"
     STYLE = "style"
     COMPOSITION = "composition"
+    STYLE_AND_COMPOSITION = "style-and-composition"
     FACE = "face"
+
+
+class Crop(Enum):
+    """Which part of a picture an image encoder sees; it takes squares only."""
+
+    SQUASH = "squash"
+    """All of it, squeezed into the square."""
+    CENTRE = "centre"
+    TOP = "top"
+    """The square at the top (of a lying picture, in the middle): where portraits have the head."""
+    PAD = "pad"
+    """All of it in its proportions, its edges drawn out to the square."""
+    FACE = "face"
+    """The square around the largest face."""
 
 
 class GuideKind(Enum):
@@ -115,7 +132,8 @@ class Subject:
     """One person in the picture (InstantID): who, how strongly, where.
 
     `adapter` is the scale of the image adapter's cross-attention, `identity_net` IdentityNet's conditioning scale; each 0 to 2, with
-    its own window. `region` (A8, the size of the picture) keeps the person to a part of the picture.
+    its own window and its own schedule within it. `region` (A8, the size of the picture) keeps the person to a part of the picture.
+    Of several people, those without a region get one of their own around their face, so that nobody blends with another.
     """
 
     who: Photos | Character | Embedding
@@ -124,6 +142,8 @@ class Subject:
     adapter_window: Window = Window()
     identity_net_window: Window = Window()
     region: Plane | None = None
+    adapter_schedule: Schedule = Schedule()
+    identity_net_schedule: Schedule = Schedule()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +198,35 @@ class Sampling:
     guidance_scale: Annotated[float, Between(0.0, 100.0)] | None = None
     scheduler: Name | None = None
     seed: Seed = 0
+    guidance_rescale: Fraction | None = None
+    """How far the contrast of guidance is brought back to that of the text alone (Lin et al., arXiv:2305.08891, section 3.4): 0 not at all,
+    0.7 is usual for models trained on v-prediction."""
+    tiled: bool | None = None
+    """Whether the VAE works in tiles; None: where the picture is large for the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPass:
+    """The picture once more at `scale` times its size, from the first one made larger, with the same people: `strength` of it changes, in
+    `steps` (None: as the first). With a mask the size of the canvas stays, and its part is drawn finer.
+    """
+
+    scale: Annotated[float, Between(1.0, 4.0)] = 2.0
+    strength: Fraction = 0.4
+    steps: Annotated[int, Between(1, 1000)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FacePass:
+    """Small faces once more, each at the model's own size, with the identity of its person, laid back softly.
+
+    A face is small when its head is lower than `threshold` times the shorter side of what the model draws best. `strength` of it changes,
+    in `steps` (None: as the picture). Outside the heads not one byte changes.
+    """
+
+    strength: Fraction = 0.6
+    threshold: Fraction = 0.4
+    steps: Annotated[int, Between(1, 1000)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +247,8 @@ class PictureJob:
     count: Annotated[int, Between(1, COUNT)] = 1
     preview_every: Annotated[int, Between(0, 1000)] = 4
     """Steps between two previews; 0 for none."""
+    second_pass: SecondPass | None = None
+    face_pass: FacePass | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-from protocol.errors import InvalidRequest
-
 from ..models.adapters import Untyped
 from ..models.bundle import Family, Model
 from ..models.parts import Parts
-from .choices import PIPELINES, SCHEDULERS, Mode
+from .choices import PIPELINES, Mode
+from .schedulers import DEFAULT, find
 
 PROMPTS = 32
 """Prompts whose encodings are kept: 10 MB for SDXL in half precision."""
@@ -27,12 +26,10 @@ def scheduler(parts: Parts, name: str) -> Untyped:
     import diffusers
 
     own: Untyped = parts.scheduler
-    if name == "default":
+    if name == DEFAULT:
         return own.from_config(own.config)
-    if name not in SCHEDULERS:
-        raise InvalidRequest(f"There is no scheduler called {name!r}. Known are: default, {', '.join(SCHEDULERS)}.")
-    kind, changes = SCHEDULERS[name]
-    return getattr(diffusers, kind).from_config(own.config, **changes)
+    chosen = find(name)
+    return getattr(diffusers, chosen.kind).from_config(own.config, **chosen.changes)
 
 
 def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped) -> Untyped:

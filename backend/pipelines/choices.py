@@ -1,9 +1,8 @@
-"""What can be chosen: where a picture starts, which stock pipeline that takes, and the schedulers by name. Words only, no torch."""
+"""What can be chosen: where a picture starts, and which stock pipeline that takes. Words only, no torch."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any
 
 from ..models.bundle import Family
 
@@ -31,15 +30,3 @@ PIPELINES = {
     (Family.SD15, Mode.INPAINT, True): "StableDiffusionControlNetInpaintPipeline",
 }
 """Family, mode, with ControlNets -> diffusers class."""
-
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "euler": ("EulerDiscreteScheduler", {}),
-    "euler-a": ("EulerAncestralDiscreteScheduler", {}),
-    "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
-    "dpm++2m": ("DPMSolverMultistepScheduler", {}),
-    "dpm++2m-karras": ("DPMSolverMultistepScheduler", {"use_karras_sigmas": True}),
-    "unipc": ("UniPCMultistepScheduler", {}),
-    "lcm": ("LCMScheduler", {}),
-    "tcd": ("TCDScheduler", {}),
-}
-"""Names that a job may ask for, beside `default`: class, and what it changes in the model's own scheduler config."""

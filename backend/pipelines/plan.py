@@ -16,9 +16,10 @@ from protocol.planes import Plane
 
 from .. import images
 from ..models.bundle import Model
-from .choices import SCHEDULERS, Mode
+from .choices import Mode
 from .frames import Frame, frame_for_picture
 from .paste import grow_mask, plan_crop, take_mask
+from .schedulers import DEFAULT, find
 from .sizes import INSTANTID_AVOIDS, buckets
 
 Pixels = NDArray[np.uint8]
@@ -78,7 +79,7 @@ def plan(job: PictureJob, model: Model) -> Plan:
         negative=defaults.negative if job.negative is None else job.negative,
         steps=steps,
         guidance_scale=defaults.guidance_scale if sampling.guidance_scale is None else sampling.guidance_scale,
-        scheduler=sampling.scheduler or defaults.scheduler,
+        scheduler=_scheduler(sampling.scheduler or defaults.scheduler),
         # diffusers runs int(steps * strength) steps and fails at none
         strength=max(job.canvas.strength, 1 / steps) if job.canvas else 1.0,
         canvas=canvas,
@@ -109,6 +110,11 @@ def sized_like(plane: Plane, extent: Extent, what: str) -> Plane:
     return plane
 
 
+def _scheduler(name: str) -> str:
+    """The short name of a scheduler, however it was written; InvalidRequest for one that is not known."""
+    return DEFAULT if name == DEFAULT else find(name).id
+
+
 def _check(job: PictureJob, model: Model) -> None:
     if job.model not in {None, model.id}:
         raise UnknownModel(f"The model {job.model!r} is not loaded here; this is {model.id!r}.")
@@ -120,8 +126,6 @@ def _check(job: PictureJob, model: Model) -> None:
         raise InvalidRequest(f"{sampling.steps} steps cannot be done. Ask for 1 to {MOST_STEPS}; {usual} is this model's default.")
     if sampling.guidance_scale is not None and not 0 <= sampling.guidance_scale <= 100:
         raise InvalidRequest(f"A guidance scale of {sampling.guidance_scale} is out of range. Choose 0 to 100; 5 is usual.")
-    if sampling.scheduler not in {None, "default", *SCHEDULERS}:
-        raise InvalidRequest(f"There is no scheduler called {sampling.scheduler!r}. Known are: default, {', '.join(SCHEDULERS)}.")
     if not 0 <= sampling.seed < 2**63 - job.count:
         raise InvalidRequest(f"The seed {sampling.seed} is out of range. Choose a number from 0 to 9223372036854774807.")
     for what, weight, window in _scales(job):

@@ -6,7 +6,7 @@ import diffusers
 import pytest
 
 from backend.models.distilled import Distillation, Told, regimen, told_by_metadata, told_by_name
-from backend.pipelines.choices import SCHEDULERS
+from backend.pipelines.schedulers import SCHEDULERS
 
 LCM, LIGHTNING, TURBO, HYPER = Distillation
 
