@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from .errors import InvalidRequest, TooLarge
 from .geometry import Extent
-from .jobs import BlendCharacters, Canvas, Embed, Guide, GuideKind, ImportCharacter, Job, PictureJob, Share, Window
+from .jobs import (
+    BlendCharacters,
+    Canvas,
+    Embed,
+    Guide,
+    GuideKind,
+    ImagePrompt,
+    ImportCharacter,
+    Job,
+    Lends,
+    PictureJob,
+    Schedule,
+    Share,
+    Window,
+)
 from .limits import EMBEDDING_BYTES, MESSAGE_BYTES, PIXELS
 from .planes import Layout, Plane
 
@@ -35,16 +51,39 @@ def _check_picture_job(job: PictureJob) -> None:
     for number, subject in enumerate(job.subjects, 1):
         _check_window(f"subject {number}'s adapter", subject.adapter_window)
         _check_window(f"subject {number}'s IdentityNet", subject.identity_net_window)
+        _check_schedule(f"subject {number}'s adapter", subject.adapter_schedule)
+        _check_schedule(f"subject {number}'s IdentityNet", subject.identity_net_schedule)
         _check_mask(f"the region of subject {number}", subject.region, extent)
     for number, prompt in enumerate(job.image_prompts, 1):
-        _check_window(f"image prompt {number}", prompt.window)
-        _check_mask(f"the region of image prompt {number}", prompt.region, extent)
-        if prompt.reference is None and prompt.who is None:
-            raise InvalidRequest(f"Image prompt {number} has neither a picture nor a person. Give one of them.")
-        if prompt.reference is not None and prompt.reference.layout is Layout.A8:
-            raise InvalidRequest(f"Image prompt {number} is a mask. Choose a picture with colours.")
+        _check_image_prompt(number, prompt, extent)
     for number, guide in enumerate(job.guides, 1):
         _check_guide(number, guide)
+
+
+def _check_image_prompt(number: int, prompt: ImagePrompt, extent: Extent | None) -> None:
+    _check_window(f"image prompt {number}", prompt.window)
+    _check_schedule(f"image prompt {number}", prompt.schedule)
+    _check_mask(f"the region of image prompt {number}", prompt.region, extent)
+    if prompt.reference is None and prompt.who is None:
+        raise InvalidRequest(f"Image prompt {number} has neither a picture nor a person. Give one of them.")
+    if prompt.reference is not None and prompt.reference.layout is Layout.A8:
+        raise InvalidRequest(f"Image prompt {number} is a mask. Choose a picture with colours.")
+    if prompt.negative is not None and prompt.negative.layout is Layout.A8:
+        raise InvalidRequest(f"The negative picture of image prompt {number} is a mask. Choose a picture with colours.")
+    names = [one.block for one in prompt.blocks]
+    if len(set(names)) < len(names):
+        raise InvalidRequest(f"Image prompt {number} names a block twice. Give each block one weight.")
+    if prompt.lends in (Lends.STYLE, Lends.COMPOSITION, Lends.STYLE_AND_COMPOSITION) and (prompt.blocks or prompt.other_blocks != 1):
+        raise InvalidRequest(
+            f"Image prompt {number} lends its {prompt.lends.value.replace('-', ' ')}, which chooses the blocks, and names blocks as "
+            "well. Leave one of the two out."
+        )
+
+
+def _check_schedule(what: str, schedule: Schedule) -> None:
+    places = [mark.at for mark in schedule.marks]
+    if any(there <= here for here, there in pairwise(places)):
+        raise InvalidRequest(f"The schedule of {what} goes back: its points must be in rising order, each at a place of its own.")
 
 
 def _check_shares(shares: tuple[Share, ...]) -> None:

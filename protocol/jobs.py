@@ -26,7 +26,11 @@ from .limits import (
     Weight,
 )
 from .planes import Plane
-from .weights import BlockWeight, Schedule
+from .weights import STEADY
+from .weights import BlockWeight as BlockWeight
+from .weights import Course as Course
+from .weights import Mark as Mark
+from .weights import Schedule as Schedule
 
 FaceIndex = Annotated[int, Between(0, 127)]
 """0 is the largest face of a photo."""
@@ -142,8 +146,8 @@ class Subject:
     adapter_window: Window = Window()
     identity_net_window: Window = Window()
     region: Plane | None = None
-    adapter_schedule: Schedule = Schedule()
-    identity_net_schedule: Schedule = Schedule()
+    adapter_schedule: Schedule = STEADY
+    identity_net_schedule: Schedule = STEADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,9 @@ class ImagePrompt:
 
     A FaceID adapter may be given the person by `who` instead of a picture. FaceID-Plus looks at the face too: in `reference` when both are
     given, else in the person's first photo.
+
+    `blocks` weigh single blocks of the UNet, as factors of `weight`; the others count `other_blocks` times (0 for these blocks only).
+    `negative` is a picture of what is not wanted: it takes the place of the empty picture in the unconditional half, with the same `crop`.
     """
 
     reference: Plane | None = None
@@ -161,6 +168,11 @@ class ImagePrompt:
     window: Window = Window()
     region: Plane | None = None
     who: Photos | Character | Embedding | None = None
+    crop: Crop = Crop.SQUASH
+    schedule: Schedule = STEADY
+    blocks: Annotated[tuple[BlockWeight, ...], Items(BLOCKS)] = ()
+    other_blocks: Weight = 1.0
+    negative: Plane | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +249,7 @@ class PictureJob:
     negative: Prompt | None = None
     """None means the model's own default negative prompt."""
     extent: Extent | None = None
-    """Size of the result; None means the canvas's, else the model's own."""
+    """Size of the result; None means the canvas's, else the model's own, with several people one that is wide enough for them."""
     model: Name | None = None
     canvas: Canvas | None = None
     subjects: Annotated[tuple[Subject, ...], Items(SUBJECTS)] = ()
@@ -346,6 +358,6 @@ def planes_of(job: Job) -> tuple[Plane, ...]:
                 found += [*(subject.who.pictures if isinstance(subject.who, Photos) else ()), subject.region]
             for prompt in job.image_prompts:
                 found += [prompt.reference, prompt.region]
-                found += prompt.who.pictures if isinstance(prompt.who, Photos) else ()
+                found += [*(prompt.who.pictures if isinstance(prompt.who, Photos) else ()), prompt.negative]
             found += [guide.picture for guide in job.guides]
             return tuple(plane for plane in found if plane is not None)

@@ -69,6 +69,10 @@ EMBEDDING_BYTES = 512 * 4
 """The same as bytes: one row of a `Reading`."""
 RECOGNISERS = 8
 """Recognisers whose readings one character carries; the field has two that adapters were trained with."""
+SCHEDULE_MARKS = 16
+"""Points of one schedule: pictures take some dozens of steps."""
+BLOCKS = 32
+"""Weights of single blocks: SDXL has eleven parts that attend to pictures, SD 1.5 sixteen."""
 FACES = 128
 """Faces reported in one picture; their text fits the header."""
 COUNT = 32

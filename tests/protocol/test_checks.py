@@ -5,7 +5,22 @@ import pytest
 from protocol.checks import check_job
 from protocol.errors import InvalidRequest
 from protocol.geometry import Extent, Point
-from protocol.jobs import BlendCharacters, Canvas, Character, Guide, GuideKind, ImagePrompt, Lends, PictureJob, Share, Subject, Window
+from protocol.jobs import (
+    BlendCharacters,
+    BlockWeight,
+    Canvas,
+    Character,
+    Guide,
+    GuideKind,
+    ImagePrompt,
+    Lends,
+    Mark,
+    PictureJob,
+    Schedule,
+    Share,
+    Subject,
+    Window,
+)
 from protocol.planes import Layout, Plane
 
 
@@ -16,6 +31,8 @@ def plane(layout: Layout, width: int = 8, height: int = 4) -> Plane:
 ANNA = Character("Anna")
 MASK, RGBA, RGB = plane(Layout.A8), plane(Layout.RGBA8), plane(Layout.RGB8)
 POINTS = (Point(1.0, 1.0),) * 5
+BLOCK = BlockWeight("mid_block", 1.0)
+BACKWARDS = Schedule(marks=(Mark(0.5, 1.0), Mark(0.2, 0.0)))
 GOOD = {
     "a prompt": PictureJob("x"),
     "image to image at another size": PictureJob(canvas=Canvas(RGBA), extent=Extent(16, 8)),
@@ -26,6 +43,9 @@ GOOD = {
         subjects=(Subject(ANNA, region=MASK), Subject(ANNA)),
         image_prompts=(ImagePrompt(RGB, lends=Lends.STYLE, region=MASK),),
         guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS), Guide(GuideKind.DEPTH, RGB)),
+    ),
+    "blocks, a schedule and a negative picture": PictureJob(
+        image_prompts=(ImagePrompt(RGB, blocks=(BLOCK,), schedule=Schedule(marks=(Mark(0.0, 0.2), Mark(1.0, 1.0))), negative=RGB),)
     ),
     "as many large ones as can be sent back": PictureJob(extent=Extent(4096, 4096), count=10),
     "a blend": BlendCharacters("x", (Share("a", 0.0), Share("b"))),
@@ -38,6 +58,11 @@ BAD = {
     "region of subject 2": PictureJob(subjects=(Subject(ANNA), Subject(ANNA, region=MASK)), extent=Extent(64, 64)),
     "region of image prompt 1": PictureJob(image_prompts=(ImagePrompt(RGB, region=RGB),)),
     "Image prompt 1 is a mask": PictureJob(image_prompts=(ImagePrompt(MASK),)),
+    "negative picture of image prompt 1 is a mask": PictureJob(image_prompts=(ImagePrompt(RGB, negative=MASK),)),
+    "names a block twice": PictureJob(image_prompts=(ImagePrompt(RGB, blocks=(BLOCK, BLOCK)),)),
+    "lends its style and composition": PictureJob(image_prompts=(ImagePrompt(RGB, lends=Lends.STYLE_AND_COMPOSITION, blocks=(BLOCK,)),)),
+    "schedule of image prompt 1 goes back": PictureJob(image_prompts=(ImagePrompt(RGB, schedule=BACKWARDS),)),
+    "schedule of subject 1's IdentityNet": PictureJob(subjects=(Subject(ANNA, identity_net_schedule=BACKWARDS),)),
     "subject 1's IdentityNet ends": PictureJob(subjects=(Subject(ANNA, identity_net_window=Window(0.5, 0.5)),)),
     "guide 1 ends": PictureJob(guides=(Guide(GuideKind.DEPTH, RGB, window=Window(0.9, 0.1)),)),
     "face has five": PictureJob(guides=(Guide(GuideKind.KEYPOINTS, keypoints=POINTS[:4]),)),
