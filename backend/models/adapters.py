@@ -36,16 +36,23 @@ class AdapterKind(Enum):
     first."""
     INSTANT_ID = "instantid"
     """Resampler over a raw face embedding: 16 tokens."""
+    FACE_ID_PORTRAIT_RAW = "faceid-portrait-unnorm"
+    """InstantID's layout, trained as a FaceID portrait: 16 tokens for each of several photos, of raw embeddings of another recogniser."""
 
     @property
     def needs_face(self) -> bool:
         """Whether the adapter reads a face embedding."""
-        return self in {AdapterKind.FACE_ID, AdapterKind.FACE_ID_PLUS, AdapterKind.FACE_ID_PLUS_V2, AdapterKind.INSTANT_ID}
+        return self not in {AdapterKind.BASE, AdapterKind.PLUS, AdapterKind.FULL}
 
     @property
     def needs_picture(self) -> bool:
         """Whether the adapter reads the image encoder's output."""
-        return self not in {AdapterKind.FACE_ID, AdapterKind.INSTANT_ID}
+        return self not in {AdapterKind.FACE_ID, AdapterKind.INSTANT_ID, AdapterKind.FACE_ID_PORTRAIT_RAW}
+
+    @property
+    def raw_face(self) -> bool:
+        """Whether the face embedding goes in as the recogniser gives it, not brought to unit length."""
+        return self in {AdapterKind.INSTANT_ID, AdapterKind.FACE_ID_PORTRAIT_RAW}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,21 +8,22 @@ keys (`loaders/unet.py`); it is asked with strict loading, because without it a 
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from protocol.errors import ModelError
 
+from .adapter_keys import official_halves
+from .adapter_kinds import kind_of
 from .adapters import AdapterKind, Factors, ImageAdapter, LoraPair, Untyped
+from .tensors import GIB, first_line, read_tensors
 
 State = dict[str, Tensor]
-PREFIXES = {"image_proj": "image_proj", "image_proj_model": "image_proj", "ip_adapter": "ip_adapter", "adapter_modules": "ip_adapter"}
-"""Names of the two halves; the second of each pair is what the training scripts of IP-Adapter write."""
+ADAPTER_BYTES = 8 * GIB
+"""InstantID's adapter has 1.6 GiB; one with its optimiser's state would still be below."""
 
 
 def load_part(kind: Untyped, folder: Path, dtype: torch.dtype) -> Untyped:
@@ -32,7 +33,7 @@ def load_part(kind: Untyped, folder: Path, dtype: torch.dtype) -> Untyped:
     try:
         part = kind.from_pretrained(str(folder), local_files_only=True, **{_dtype_argument(kind): dtype})
     except (OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ModelError(f"{folder} cannot be loaded as {kind.__name__}: {_first_line(error)} Install the model again.") from error
+        raise ModelError(f"{folder} cannot be loaded as {kind.__name__}: {first_line(error)} Install the model again.") from error
     part.eval()
     part.requires_grad_(False)
     return part
@@ -41,102 +42,33 @@ def load_part(kind: Untyped, folder: Path, dtype: torch.dtype) -> Untyped:
 def load_adapter(path: Path, unet: Untyped, kind: AdapterKind | None = None) -> ImageAdapter:
     """Read the adapter file at `path` for `unet` (diffusers UNet2DConditionModel; its dtype and device are taken).
 
-    `kind` is needed where a layout has two meanings: without it a resampler over 512 features is read as InstantID, one over an image
-    encoder as Plus, and a FaceID-Plus file is version 2 if its name says `plusv2`. Raises ModelError for a file that is damaged or made for
-    another base.
+    `kind` is what model.toml says, and decides where a layout has two meanings (`adapter_kinds`). Raises ModelError for a file that is
+    damaged, made for another base, or for another model altogether.
     """
-    halves = read_halves(path)
-    kind = _checked_kind(path, kind, halves["image_proj"])
+    names = list(unet.attn_processors)
+    halves = read_halves(path, names)
+    kind = kind_of(path, halves["image_proj"], kind)
+    _check_width(path, unet, halves["image_proj"])
     with torch.no_grad():
         projection = _projection(path, kind, halves["image_proj"])
     projection.to(device=unet.device, dtype=unet.dtype).eval().requires_grad_(False)
-    _check_width(path, unet, halves["image_proj"])
-    names = list(unet.attn_processors)
     layers = {index: _layer(path, unet, names, index, halves["ip_adapter"]) for index in _cross_indices(names)}
     lora = _loras(path, unet, names, halves["ip_adapter"])
     _refuse_leftovers(path, halves["ip_adapter"], layers, lora)
     return ImageAdapter(path.stem, kind, projection, layers, lora)
 
 
-def read_halves(path: Path) -> dict[str, State]:
-    """The two halves of an adapter file, `image_proj` and `ip_adapter`, whatever its container; pickles are read as tensors only, never as
-    code."""
-    state = _read(path)
-    halves: dict[str, State] = {"image_proj": {}, "ip_adapter": {}}
-    for key, value in state.items():
-        prefix, _, rest = key.partition(".")
-        if prefix not in PREFIXES or not rest:
-            raise ModelError(f"{path.name} is no IP-Adapter or InstantID file: it holds {key!r}. Choose a file in the official layout.")
-        halves[PREFIXES[prefix]][rest] = value
-    if not halves["image_proj"] or not halves["ip_adapter"]:
-        raise ModelError(f"{path.name} is no IP-Adapter or InstantID file: image_proj or ip_adapter is missing. Download it again.")
-    return halves
+def read_halves(path: Path, processors: Sequence[str] = ()) -> dict[str, State]:
+    """The two halves of an adapter file, `image_proj` and `ip_adapter`, by their official names, whatever its container and its writer."""
+    return official_halves(path, read_tensors(path, "adapter", ADAPTER_BYTES)[0], processors)
 
 
 def read_lora(path: Path) -> State:
     """The tensors of a LoRA for a UNet, as diffusers' `save_lora_weights` writes them; ModelError for one that changes more than that."""
-    state = _read(path)
+    state, _ = read_tensors(path, "LoRA", ADAPTER_BYTES)
     if not state or not all(key.startswith("unet.") for key in state):
         raise ModelError(f"{path.name} is no LoRA for a UNet alone, as diffusers writes it. Export it with save_lora_weights.")
     return state
-
-
-def sniff(path: Path, projection: Mapping[str, Tensor]) -> AdapterKind:
-    """The kind that the keys of `projection` tell; see `load_adapter` for what they cannot tell."""
-    if "proj.weight" in projection:
-        return AdapterKind.BASE
-    if "proj.3.weight" in projection:
-        return AdapterKind.FULL
-    if "perceiver_resampler.proj_in.weight" in projection:
-        return AdapterKind.FACE_ID_PLUS_V2 if "plusv2" in path.stem.lower().replace("-", "").replace("_", "") else AdapterKind.FACE_ID_PLUS
-    if "proj.0.weight" in projection and "norm.weight" in projection:
-        return AdapterKind.FACE_ID
-    if "latents" in projection and "proj_in.weight" in projection:
-        return AdapterKind.INSTANT_ID if projection["proj_in.weight"].shape[1] == FACE_FEATURES else AdapterKind.PLUS
-    known = "IP-Adapter base, Plus, Full, FaceID and InstantID"
-    raise ModelError(f"{path.name} holds an image projection of an unknown layout. Known are {known}.")
-
-
-FACE_FEATURES = 512
-"""Length of an ArcFace embedding, in antelopev2 as in buffalo_l."""
-
-
-def _read(path: Path) -> State:
-    if not path.is_file():
-        raise ModelError(f"The adapter file {path} is missing. Install the model again.")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import torch as safetensors
-
-            return safetensors.load_file(path)  # pyright: ignore[reportUnknownMemberType]
-        nested = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise ModelError(f"{path.name} cannot be read: {_first_line(error)} Download it again.") from error
-    except Exception as error:  # SafetensorError is no subclass of the above, and importing it late hides its name from the tuple
-        raise ModelError(f"{path.name} is damaged: {_first_line(error)} Download it again.") from error
-    return _flatten(path, nested)
-
-
-def _flatten(path: Path, nested: Untyped) -> State:
-    flat: State = {}
-    for half, value in _items(nested):
-        for key, tensor in _items(value) or [("", value)]:
-            if not isinstance(tensor, Tensor):
-                raise ModelError(f"{path.name} is no adapter file: it holds something that is no tensor. Download it again.")
-            flat[f"{half}.{key}" if key else half] = tensor
-    return flat
-
-
-def _items(value: object) -> list[tuple[str, object]]:
-    return [(str(key), item) for key, item in cast("dict[object, object]", value).items()] if isinstance(value, dict) else []
-
-
-def _checked_kind(path: Path, kind: AdapterKind | None, projection: Mapping[str, Tensor]) -> AdapterKind:
-    found = sniff(path, projection)
-    same_layout = {AdapterKind.FACE_ID_PLUS, AdapterKind.FACE_ID_PLUS_V2}, {AdapterKind.PLUS, AdapterKind.INSTANT_ID}
-    if kind is None or kind is found or any({kind, found} <= pair for pair in same_layout):
-        return kind or found
-    raise ModelError(f"{path.name} was to be an adapter of kind {kind.value}, but its layout is that of {found.value}. Correct model.toml.")
 
 
 def _projection(path: Path, kind: AdapterKind, state: State) -> Untyped:
@@ -154,7 +86,7 @@ def _projection(path: Path, kind: AdapterKind, state: State) -> Untyped:
         else:
             module = convert(None, state, low_cpu_mem_usage=False)
     except (RuntimeError, KeyError, ValueError, IndexError, ZeroDivisionError) as error:
-        raise ModelError(f"The image projection of {path.name} does not fit its layout ({kind.value}): {_first_line(error)}") from error
+        raise ModelError(f"The image projection of {path.name} does not fit its layout ({kind.value}): {first_line(error)}") from error
     if kind is AdapterKind.FACE_ID_PLUS_V2:
         module.shortcut = True
     return module
@@ -216,11 +148,6 @@ def _refuse_leftovers(path: Path, state: Mapping[str, Tensor], layers: Mapping[i
     known = len(layers) * 2 + len(lora) * 8
     if len(state) != known:
         raise ModelError(f"{path.name} was made for another base model: it has {len(state)} attention tensors where {known} belong.")
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(".:") + "."
 
 
 def _dtype_argument(kind: Untyped) -> str:

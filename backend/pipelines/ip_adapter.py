@@ -51,8 +51,11 @@ def picture_tokens(parts: Parts, entry: AdapterEntry, reference: Pixels, guided:
 
 
 def face_prompt_tokens(parts: Parts, entry: AdapterEntry, embeddings: NDArray[np.float32], crop: Pixels | None, guided: bool) -> Tensor:
-    """Tokens for a FaceID adapter: `embeddings` (n, 512) raw, brought to unit length here; `crop` the aligned face, for FaceID-Plus."""
+    """Tokens for a FaceID adapter: `embeddings` (n, 512) raw, brought to unit length here where the adapter wants that; `crop` the aligned
+    face, for FaceID-Plus."""
     adapter = parts.adapter(entry)
+    if adapter.kind.raw_face:
+        return face_tokens(adapter, embeddings, guided)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     if adapter.kind is AdapterKind.FACE_ID:
         return face_tokens(adapter, unit, guided)
