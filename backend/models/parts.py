@@ -108,6 +108,10 @@ class Parts:
         path = self.model.folder / "preview.json"
         return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
+    def put(self, name: str, part: Untyped) -> None:
+        """Use `part` for what would be loaded from the folder `name` (unet, vae, text_encoder, identitynet, …)."""
+        self._loaded[name] = part
+
     def weight_bytes(self) -> int:
         """Bytes of all weights that are loaded now."""
         modules = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
