@@ -107,12 +107,21 @@ class Client:
 
     # What a host asks ----------------------------------------------------------------------------------------------------------------
     def submit(
-        self, job: Job, *, job_id: str | None = None, priority: Priority = Priority.INTERACTIVE, replaces: str | None = None, note: str = ""
+        self,
+        job: Job,
+        *,
+        job_id: str | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+        replaces: str | None = None,
+        note: str = "",
+        live: str | None = None,
     ) -> str:
-        """Send a job and return its id. Raises `InvalidRequest` at once for a job that cannot be meant like this."""
+        """Send a job and return its id. Raises `InvalidRequest` at once for a job that cannot be meant like this.
+
+        A newer job of the same `live` stream takes the place of this one."""
         check_job(job)
         job_id = job_id or uuid.uuid4().hex
-        self._ask(Submit(self._next(), job_id, job, priority, replaces, note))
+        self._ask(Submit(self._next(), job_id, job, priority, replaces, note, live))
         self._jobs.setdefault(job_id, None)
         return job_id
 

@@ -11,6 +11,7 @@ from .limits import (
     BLOCKS,
     COUNT,
     EMBEDDING_DIGITS,
+    LORAS,
     PHOTOS,
     RECOGNISERS,
     SUBJECTS,
@@ -26,9 +27,10 @@ from .limits import (
     Weight,
 )
 from .planes import Plane
-from .weights import STEADY
+from .weights import STEADY as STEADY
 from .weights import BlockWeight as BlockWeight
 from .weights import Course as Course
+from .weights import Lora as Lora
 from .weights import Mark as Mark
 from .weights import Schedule as Schedule
 
@@ -202,6 +204,18 @@ class Canvas:
     grow: Annotated[int, Between(-1024, 1024)] | None = None
 
 
+class Shortcut(Enum):
+    """A way to be quicker that changes the picture, and so is only taken when a job names it (`backend.pipelines.quick`)."""
+
+    FEW_STEPS = "few-steps"
+    """The model's few-step LoRA if it has one, without guidance; else fewer steps of a scheduler that bears them. Where the job says nothing
+    of steps, guidance and scheduler."""
+    GUIDANCE_INTERVAL = "guidance-interval"
+    """The unconditional half in a part of the steps only (Kynkäänniemi et al., arXiv:2404.07724)."""
+    CONDITIONAL_IDENTITY = "conditional-identity"
+    """IdentityNet for the conditional half only."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How to sample. None means the model's own default."""
@@ -215,6 +229,7 @@ class Sampling:
     0.7 is usual for models trained on v-prediction."""
     tiled: bool | None = None
     """Whether the VAE works in tiles; None: where the picture is large for the device."""
+    shortcuts: Annotated[tuple[Shortcut, ...], Items(8)] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +276,7 @@ class PictureJob:
     """Steps between two previews; 0 for none."""
     second_pass: SecondPass | None = None
     face_pass: FacePass | None = None
+    loras: Annotated[tuple[Lora, ...], Items(LORAS)] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,11 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Keep this job and do it. `replaces` names a queued job of this client that it takes the place of (a live edit)."""
+    """Keep this job and do it. `replaces` names a queued job of this client that it takes the place of (a live edit).
+
+    `live` names a stream of pictures that follow what is being painted: a newer one takes the place of an older one that waits, and of one
+    that runs when that is worth it, so that at most one of a stream waits.
+    """
 
     request: RequestNumber
     job_id: JobId
@@ -82,6 +86,7 @@ class Submit:
     replaces: JobId | None = None
     note: Note = ""
     """Given back with every update: enough for the host to know where the result belongs."""
+    live: Name | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,6 +162,8 @@ class DeviceStatus:
     loaded: Annotated[tuple[Name, ...], Items(MODELS)] = ()
     job_id: JobId | None = None
     sentence: Sentence = ""
+    plan: Sentence = ""
+    """What stays in the device's memory and what leaves it after use, for the model that was used last."""
 
 
 @dataclass(frozen=True, slots=True)
