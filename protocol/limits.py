@@ -73,6 +73,8 @@ SCHEDULE_MARKS = 16
 """Points of one schedule: pictures take some dozens of steps."""
 BLOCKS = 32
 """Weights of single blocks: SDXL has eleven parts that attend to pictures, SD 1.5 sixteen."""
+LORAS = 16
+"""LoRAs of one job; more than a handful spoil each other."""
 FACES = 128
 """Faces reported in one picture; their text fits the header."""
 COUNT = 32
@@ -124,6 +126,8 @@ ClientId = Annotated[str, Hex(32)]
 Fraction = Annotated[float, Between(0.0, 1.0)]
 Weight = Annotated[float, Between(0.0, 2.0)]
 """Scales above 2 give no picture with any adapter known."""
+LoraWeight = Annotated[float, Between(-4.0, 4.0)]
+"""Sliders are made to be used backwards and beyond 1."""
 Similarity = Annotated[float, Between(-1.001, 1.001)]
 """A cosine, with room for rounding."""
 Coordinate = Annotated[float, Between(-COORDINATE, COORDINATE)]

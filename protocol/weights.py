@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
-from .limits import SCHEDULE_MARKS, Fraction, Items, Name, Weight
+from .limits import SCHEDULE_MARKS, Fraction, Items, LoraWeight, Name, Weight
 
 
 class Course(Enum):
@@ -49,10 +49,18 @@ STEADY = Schedule()
 
 @dataclass(frozen=True, slots=True)
 class BlockWeight:
-    """A block of the UNet by its name there (`up_blocks.0`, `down_blocks.2.attentions.1`, `mid_block`), and how often the weight counts there.
+    """A block of the UNet by its name there (`up_blocks.0`, `down_blocks.2.attentions.1`, `mid_block`), and the factor of the weight there.
 
     Of several names that fit a layer, the longest counts.
     """
 
     block: Name
     weight: Weight
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """One of the model's LoRAs by its name, and how strongly it acts: 0 not at all, 1 as it was trained, below 0 against that."""
+
+    name: Name
+    weight: LoraWeight = 1.0
