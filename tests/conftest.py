@@ -6,6 +6,8 @@ import gc
 
 import pytest
 
+from backend.models import pickles, unpickle
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _collector_minds_its_own_file() -> None:
@@ -15,3 +17,16 @@ def _collector_minds_its_own_file() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _pickles_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
+    """Pickles that the tests themselves made are read in their process, as a process each takes seconds; copies go to a folder of theirs.
+
+    tests/models/test_pickles.py undoes the first: it shows what the throw-away process is for.
+    """
+    folder = tmp_path_factory.mktemp("store") / "converted"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pickles, "_run", lambda arguments, _: unpickle.run(arguments))
+        patch.setattr(pickles, "cache_folder", lambda: folder)
+        yield

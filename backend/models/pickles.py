@@ -38,9 +38,12 @@ def is_pickle(path: Path) -> bool:
     """Whether a file is one of torch's pickles, zipped or old, by its first bytes: names lie. ModelError if it cannot be read."""
     try:
         with path.open("rb") as file:
-            start = file.read(9)
+            start, size = file.read(9), file.seek(0, os.SEEK_END)
     except OSError as error:
         raise ModelError(f"{path} cannot be read ({error.strerror or error}). Look where it is, and at its rights.") from error
+    # Safetensors begin with the length of their header, any eight bytes; what can be read as safetensors never runs.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") <= size:
+        return False
     return start[:4] == b"PK\x03\x04" or start[:1] == b"\x80"
 
 

@@ -159,7 +159,7 @@ def flat(path):
         ({"something": {"x": torch.ones(1)}}, "something"),
         ({"image_proj": {"proj.weight": torch.ones(1)}}, "ip_adapter is missing"),
         ({"image_proj": {"proj.weight": torch.ones(1)}, "image_proj_model": {"proj.weight": torch.zeros(1)}}, "twice"),
-        ({"image_proj": {"proj.weight": torch.ones(1)}, "ip_adapter": {"1.to_k_ip.weight": "text"}}, "no tensor"),
+        ({"image_proj": {"proj.weight": torch.ones(1)}, "ip_adapter": {"1.to_k_ip.weight": "text"}}, "ip_adapter is missing"),
         ({"image_proj.x": torch.ones(1), "unet.a.attn2.processor.to_k_ip.0.weight": torch.ones(1)}, "no layer a"),
         ({"image_proj.x": torch.ones(1), "unet.a.attn2.processor.to_k_ip.1.weight": torch.ones(1)}, "several"),
     ],

@@ -15,6 +15,13 @@ from backend.models import pickles, unpickle
 from backend.models.pickles import as_safetensors, is_pickle, known_copy
 from protocol.errors import ModelError
 
+IN_A_PROCESS = pickles._run  # taken before tests/conftest.py replaces it
+
+
+@pytest.fixture(autouse=True)
+def _really_in_a_process(monkeypatch):
+    monkeypatch.setattr(pickles, "_run", IN_A_PROCESS)
+
 
 @pytest.fixture
 def here(monkeypatch):
@@ -86,6 +93,13 @@ def test_safetensors_are_used_as_they_are_also_under_a_pickles_name(tmp_path, ca
     assert not is_pickle(tmp_path / "w.bin")
     assert as_safetensors(tmp_path / "w.bin", cache) == tmp_path / "w.bin"
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("size", range(620, 660))
+def test_safetensors_are_never_taken_for_a_pickle_by_the_length_of_their_header(size, tmp_path):
+    """640 is 80 02 in bytes, as an old pickle begins."""
+    save_file({"w": torch.ones(2)}, tmp_path / "w.safetensors", metadata={"note": "x" * (size - 100)})
+    assert not is_pickle(tmp_path / "w.safetensors")
 
 
 def test_a_pickle_under_the_name_of_safetensors_still_goes_through_the_door(tmp_path, cache, here):
