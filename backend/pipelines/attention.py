@@ -19,9 +19,10 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from protocol.jobs import Window
+from protocol.jobs import STEADY, Schedule, Window
 
 from ..models.adapters import ImageAdapter, LoraPair, Untyped
+from .pacing import pace
 
 Cached = tuple[Tensor, Tensor, Tensor]
 """The tensor that keys and values were made from (kept, so that its id cannot be another's), the keys, the values."""
@@ -45,6 +46,10 @@ class Clock:
         steps = self.steps()
         return not (self.step / steps < window.start or (self.step + 1) / steps > window.end)
 
+    def pace(self, schedule: Schedule, window: Window) -> float:
+        """How much of a weight with this schedule counts in the running step."""
+        return pace(schedule, window, self.step, self.steps())
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
@@ -53,7 +58,7 @@ class Lane:
     `tokens` (B, T, cross_attention_dim), in the order of the batch: unconditional then conditional with guidance (B = 2), the conditional
     alone without (B = 1). `layers` maps the index of an attention processor to a factor for `weight`; None means 1 everywhere, a missing
     index 0.
-    `region` (1, H, W) in 0..1 keeps the prompt to a part of the picture.
+    `region` (1, H, W) in 0..1 keeps the prompt to a part of the picture; `schedule` changes the weight from step to step of its window.
     """
 
     adapter: ImageAdapter
@@ -62,6 +67,7 @@ class Lane:
     window: Window = ALWAYS
     layers: Mapping[int, float] | None = None
     region: Tensor | None = None
+    schedule: Schedule = STEADY
 
     def scale(self, index: int) -> float:
         """The factor at attention processor `index`."""
@@ -125,7 +131,7 @@ class LanedAttention:
         return self._heads(attn, key), self._heads(attn, value)
 
     def _add(self, attn: Untyped, out: Tensor, query: Tensor, lane: Lane) -> Tensor:
-        scale = lane.scale(self.index)
+        scale = lane.scale(self.index) * self.clock.pace(lane.schedule, lane.window)
         if scale == 0:
             return out
         pair = self._image.get(id(lane))

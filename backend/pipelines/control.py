@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,20 +14,22 @@ from diffusers.models.controlnets.controlnet import ControlNetModel, ControlNetO
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from protocol.jobs import Window
+from protocol.jobs import STEADY, Schedule, Window
 
 from ..models.adapters import Untyped
-from .attention import ALWAYS
+from .attention import ALWAYS, Clock
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conditioning:
-    """One ControlNet in a call: `net` (a GatedControlNet), its picture (H, W, 3) uint8 at the size that is drawn, its scale and window."""
+    """One ControlNet in a call: `net` (a GatedControlNet), its picture (H, W, 3) uint8 at the size that is drawn, its scale and window, and
+    how the scale changes within it."""
 
     net: Untyped
     picture: NDArray[np.uint8]
     weight: float
     window: Window = ALWAYS
+    schedule: Schedule = STEADY
 
 
 class Remembered(nn.Module):
@@ -50,8 +53,11 @@ class Remembered(nn.Module):
 class GatedControlNet(ControlNetModel):
     """A view of a ControlNet: the same parameters, no copy. At scale 0, as outside its window, it adds nothing and computes nothing.
 
-    diffusers computes a net at scale 0 and multiplies by it; leaving it out gives the same numbers.
+    diffusers computes a net at scale 0 and multiplies by it; leaving it out gives the same numbers. `pace` is the scale's factor in the
+    running step.
     """
+
+    pace: Callable[[], float] | None = None
 
     @classmethod
     def over(cls, net: Untyped) -> Self:
@@ -73,6 +79,8 @@ class GatedControlNet(ControlNetModel):
         **rest: Untyped,
     ) -> Untyped:
         """As `ControlNetModel.forward`; residuals (B, C, h, w) for every block of the UNet, or numbers that add nothing."""
+        if self.pace is not None:
+            conditioning_scale = conditioning_scale * self.pace()
         if conditioning_scale == 0:
             nothing = torch.zeros((), dtype=sample.dtype, device=sample.device)
             down, mid = [nothing] * len(self.controlnet_down_blocks), nothing
@@ -90,3 +98,16 @@ class GatedControlNet(ControlNetModel):
     def placed(self, down: Sequence[Tensor], mid: Tensor) -> tuple[Sequence[Tensor], Tensor]:
         """The residuals, everywhere in the picture."""
         return down, mid
+
+
+@contextmanager
+def paced(item: Conditioning, clock: Clock) -> Generator[None]:
+    """Let the net's scale follow its schedule, by `clock`; a steady one is left alone."""
+    if item.schedule.steady:
+        yield
+        return
+    item.net.pace = lambda: clock.pace(item.schedule, item.window)
+    try:
+        yield
+    finally:
+        item.net.pace = None

@@ -6,8 +6,6 @@ adapters project zeros, Plus adapters what the image encoder says of zeros after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,7 +16,7 @@ from protocol.errors import ModelError
 from protocol.jobs import Lends
 
 from ..models.adapters import AdapterKind, ImageAdapter, Untyped
-from ..models.bundle import AdapterEntry, Family, Model
+from ..models.bundle import AdapterEntry, Model
 from ..models.parts import Parts
 from .identity import face_tokens
 
@@ -34,20 +32,26 @@ def entry_for(model: Model, name: str | None, lends: Lends) -> AdapterEntry:
     return model.adapter(name)
 
 
-def picture_tokens(parts: Parts, entry: AdapterEntry, reference: Pixels, guided: bool) -> Tensor:
-    """Tokens (2, T, cross_attention_dim), unconditional first, of a reference (H, W, 3) for an adapter that reads an image encoder."""
+def picture_tokens(parts: Parts, entry: AdapterEntry, reference: Pixels, guided: bool, negative: Pixels | None = None) -> Tensor:
+    """Tokens (2, T, cross_attention_dim), unconditional first, of a reference (H, W, 3) for an adapter that reads an image encoder.
+
+    The unconditional half is nothing (see above), or a picture of what is not wanted, `negative` (H, W, 3).
+    """
     adapter, encoder = parts.adapter(entry), parts.image_encoder(entry.encoder)
     check_encoder(adapter, encoder.config)
     pixels = _encoder_pixels(parts, encoder, reference)
     with torch.no_grad():
-        if adapter.kind is AdapterKind.BASE:
-            features = encoder(pixels).image_embeds
+        features = _features(adapter, encoder, pixels)
+        tokens = adapter.projection(features)
+        if not guided:
+            return tokens
+        if negative is not None:
+            empty = _features(adapter, encoder, _encoder_pixels(parts, encoder, negative))
+        elif adapter.kind is AdapterKind.BASE:
             empty = torch.zeros_like(features)
         else:
-            features = encoder(pixels, output_hidden_states=True).hidden_states[-2]
-            empty = encoder(torch.zeros_like(pixels), output_hidden_states=True).hidden_states[-2]
-        tokens = adapter.projection(features)
-        return torch.cat([adapter.projection(empty), tokens]) if guided else tokens
+            empty = _features(adapter, encoder, torch.zeros_like(pixels))
+        return torch.cat([adapter.projection(empty), tokens])
 
 
 def face_prompt_tokens(parts: Parts, entry: AdapterEntry, embeddings: NDArray[np.float32], crop: Pixels | None, guided: bool) -> Tensor:
@@ -73,26 +77,6 @@ def face_prompt_tokens(parts: Parts, entry: AdapterEntry, embeddings: NDArray[np
         return torch.cat([_refined(adapter, torch.zeros_like(faces), empty), tokens])
 
 
-def lent_layers(names: Sequence[str], family: Family, lends: Lends) -> dict[int, float] | None:
-    """Which attention layers an image prompt acts on, as factors by index; None for all of them.
-
-    InstantStyle (Wang et al. 2024, arXiv:2404.02733) found style in `up_blocks.0.attentions.1` and composition in
-    `down_blocks.2.attentions.1` of SDXL: the deepest blocks that attend to the text. For SD 1.5 these blocks as a whole are used,
-    composition with the middle block.
-    """
-    match lends:
-        case Lends.STYLE:
-            deepest, chosen = _deepest(names, "up_blocks"), "1"
-        case Lends.COMPOSITION:
-            deepest, chosen = _deepest(names, "down_blocks"), "1"
-        case Lends.ALL | Lends.FACE:
-            return None
-    prefixes = [f"{deepest}.attentions.{chosen}." if family is Family.SDXL else f"{deepest}."]
-    if family is Family.SD15 and lends is Lends.COMPOSITION:
-        prefixes.append("mid_block.")
-    return {index: 1.0 for index, name in enumerate(names) if name.startswith(tuple(prefixes))}
-
-
 def check_encoder(adapter: ImageAdapter, config: Untyped) -> None:
     """Refuse an image encoder whose features are not as many as the adapter reads; ViT-H and bigG adapters look alike otherwise."""
     projection = adapter.projection
@@ -110,10 +94,11 @@ def check_encoder(adapter: ImageAdapter, config: Untyped) -> None:
         )
 
 
-def _deepest(names: Sequence[str], side: str) -> str:
-    """The deepest block of a side that attends to the text: the last one down, the first one up."""
-    blocks = sorted({".".join(name.split(".")[:2]) for name in names if name.startswith(side)}, key=lambda block: int(block.split(".")[1]))
-    return blocks[-1] if side == "down_blocks" else blocks[0]
+def _features(adapter: ImageAdapter, encoder: Untyped, pixels: Tensor) -> Tensor:
+    """What the adapter reads of the encoder: one vector (1, D) for base adapters, the last layer but one (1, N, D) for the others."""
+    if adapter.kind is AdapterKind.BASE:
+        return encoder(pixels).image_embeds
+    return encoder(pixels, output_hidden_states=True).hidden_states[-2]
 
 
 def _encoder_pixels(parts: Parts, encoder: Untyped, reference: Pixels) -> Tensor:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import diffusers
 import numpy as np
 import pytest
 import torch
-import transformers
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from PIL import Image
-from safetensors.torch import load_file
+from stock_pipelines import HandMadeIdentityNet, by_hand, control_name, half_mask, load_stock_adapters, stock
 
 from backend.keypoints import draw_keypoints
 from backend.pipelines.attention import Lane
-from backend.pipelines.choices import PIPELINES, Mode
+from backend.pipelines.choices import Mode
 from backend.pipelines.control import Conditioning, GatedControlNet
 from backend.pipelines.identity import IdentityNet, face_tokens
-from backend.pipelines.ip_adapter import face_prompt_tokens, lent_layers, picture_tokens
+from backend.pipelines.ip_adapter import face_prompt_tokens, picture_tokens
 from backend.pipelines.sample import Recipe, draw_latents
 from protocol.geometry import Extent
-from protocol.jobs import GuideKind, Lends, Window
+from protocol.jobs import GuideKind, Window
 
 SIZE = Extent(64, 64)
 FACE = np.random.default_rng(5).standard_normal((1, 512)).astype(np.float32)
@@ -27,62 +25,11 @@ UNIT = FACE / np.linalg.norm(FACE)
 POINTS = np.array([[20, 25], [44, 25], [32, 36], [24, 46], [40, 46]], np.float32)
 
 
-class HandMadeIdentityNet(ControlNetModel):
-    """What a person would write to get InstantID out of diffusers: a ControlNet whose text is replaced by the face tokens."""
-
-    def forward(self, *args, encoder_hidden_states, **kwargs):
-        return super().forward(*args, encoder_hidden_states=self.tokens, **kwargs)
-
-
-def stock(folder, mode, nets=(), family="sdxl"):
-    """A stock pipeline with modules of its own: nothing is shared with the engine."""
-    kind = next(name for (one, other, control), name in PIPELINES.items() if (one.value, other, control) == (family, mode, bool(nets)))
-    load = {
-        "unet": diffusers.UNet2DConditionModel, "vae": diffusers.AutoencoderKL, "text_encoder": transformers.CLIPTextModel,
-        "tokenizer": transformers.CLIPTokenizer, "image_encoder": transformers.CLIPVisionModelWithProjection,
-    }  # fmt: skip
-    if family == "sdxl":
-        load |= {"text_encoder_2": transformers.CLIPTextModelWithProjection, "tokenizer_2": transformers.CLIPTokenizer}
-    components = {name: loader.from_pretrained(folder / name) for name, loader in load.items()}
-    components["scheduler"] = diffusers.EulerDiscreteScheduler.from_pretrained(folder / "scheduler")
-    components["feature_extractor"] = transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    if nets:
-        components["controlnet"] = list(nets) if len(nets) > 1 else nets[0]
-    if family == "sd15":
-        components |= {"safety_checker": None, "requires_safety_checker": False}
-    pipe = getattr(diffusers, kind)(**components)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
-
-
-def by_hand(pipe, mode, picture, **extra):
-    arguments = {"prompt": "a hat", "negative_prompt": "blurry", "num_inference_steps": 4, "guidance_scale": 3.0, "output_type": "latent"}
-    arguments["generator"] = torch.Generator("cpu").manual_seed(7)
-    if mode is Mode.TEXT:
-        arguments |= {"width": 64, "height": 64}
-    else:
-        arguments |= {"image": Image.fromarray(picture(1, 64, 64)), "strength": 0.8}
-    if mode is Mode.INPAINT:
-        arguments |= {"mask_image": Image.fromarray(half_mask()), "width": 64, "height": 64}
-    with torch.no_grad():
-        return pipe(**arguments, **extra).images.numpy()
-
-
 def ours(parts, mode, picture, **extra):
     image = None if mode is Mode.TEXT else picture(1, 64, 64)
     mask = half_mask() if mode is Mode.INPAINT else None
     recipe = Recipe(SIZE, "a hat", "blurry", 4, 3.0, mode=mode, image=image, mask=mask, strength=0.8, **extra)
     return draw_latents(parts, recipe, seed=7).numpy()
-
-
-def half_mask():
-    mask = np.zeros((64, 64), np.uint8)
-    mask[:, 32:] = 255
-    return mask
-
-
-def control_name(mode):
-    return "image" if mode is Mode.TEXT else "control_image"
 
 
 def assert_close(one, other):
@@ -133,21 +80,6 @@ def test_instantid_with_a_controlnet_and_an_image_prompt_in_one_call_equals_diff
     assert_close(ours(mine, mode, picture, lanes=lanes, nets=nets), expected)
 
 
-@pytest.mark.parametrize("lends", [Lends.ALL, Lends.STYLE, Lends.COMPOSITION])
-def test_an_image_prompt_that_lends_a_part_equals_diffusers_scales_by_block(lends, parts, tiny_folders, picture):
-    folder, mine, reference = tiny_folders["sdxl"], parts["sdxl"], picture(3, 40, 40)
-    pipe = stock(folder, Mode.TEXT)
-    load_stock_adapters(pipe, [folder / "ip_adapter" / "base.safetensors"])
-    layers = lent_layers(list(mine.unet.attn_processors), mine.model.family, lends)
-    for index, processor in enumerate(pipe.unet.attn_processors.values()):
-        if hasattr(processor, "scale"):
-            processor.scale = [0.6 if layers is None else 0.6 * layers.get(index, 0.0)]
-    expected = by_hand(pipe, Mode.TEXT, picture, ip_adapter_image=Image.fromarray(reference))
-    entry = mine.model.adapter("base")
-    lane = Lane(mine.adapter(entry), picture_tokens(mine, entry, reference, guided=True), 0.6, layers=layers)
-    assert_close(ours(mine, Mode.TEXT, picture, lanes=(lane,)), expected)
-
-
 def test_a_region_of_an_image_prompt_equals_diffusers_masks(parts, tiny_folders, picture):
     folder, mine, reference = tiny_folders["sdxl"], parts["sdxl"], picture(3, 40, 40)
     region = torch.from_numpy(half_mask() / np.float32(255))
@@ -188,14 +120,3 @@ def test_faceid_plus_version_2_equals_diffusers(parts, tiny_folders, picture):
     entry = mine.model.adapter("faceid-plusv2")
     lane = Lane(mine.adapter(entry), face_prompt_tokens(mine, entry, FACE, crop, guided=True), 0.7)
     assert_close(ours(mine, Mode.TEXT, picture, lanes=(lane,)), expected)
-
-
-def load_stock_adapters(pipe, paths):
-    states = []
-    for path in paths:
-        halves = {"image_proj": {}, "ip_adapter": {}}
-        for key, value in load_file(path).items():
-            half, _, rest = key.partition(".")
-            halves[half][rest] = value
-        states.append(halves)
-    pipe.load_ip_adapter(states, subfolder=[""] * len(states), weight_name=[""] * len(states), image_encoder_folder=None)
