@@ -56,11 +56,11 @@ def face_tokens(adapter: ImageAdapter, embeddings: NDArray[np.float32], guided: 
     weight = next(adapter.projection.parameters())
     faces = torch.as_tensor(np.ascontiguousarray(embeddings)).to(weight)[:, None]
     with torch.no_grad():
-        tokens = adapter.projection(faces).flatten(0, 1)[None]
         if not guided:
-            return tokens
-        nobody = adapter.projection(torch.zeros_like(faces)).flatten(0, 1)[None]
-    return torch.cat([nobody, tokens])
+            return adapter.projection(faces).flatten(0, 1)[None]
+        # Both in one call, as InstantID and diffusers do it: in batches of one, the last bits would be others.
+        both: Tensor = adapter.projection(torch.cat([torch.zeros_like(faces), faces]))
+    return both.view(2, -1, both.shape[-1])
 
 
 def _within(region: Tensor, part: Tensor) -> Tensor:
