@@ -21,7 +21,7 @@ from protocol.results import Outcome
 
 from ..pipe import Lease
 from ..planefile import Buffer, map_planes
-from .queue import Entry, Limits, admit, after_death, after_restart, in_order, leased, may_finish, next_job
+from .queue import Entry, Limits, admit, after_death, after_restart, gives_way, in_order, leased, live_run_after, may_finish, next_job
 from .spool import Kept, Spool
 from .supervisor import Death, End, Look, Progress, Report, Supervisor
 
@@ -61,6 +61,9 @@ class Dispatcher:
         self._log = logging.getLogger("likeness.jobs")
         self._jobs: dict[str, _Job] = {}
         self._served: dict[str, int] = {}
+        self._live_run = 0
+        self._gave_way: set[str] = set()
+        """Live streams whose last job was cancelled for a newer one."""
         self._unsaved: list[End] = []
         self._order: dict[str, int] | None = None
         self._moved = False
@@ -69,6 +72,8 @@ class Dispatcher:
         for kept in spool.load():
             self._jobs[kept.entry.job_id] = self._revived(kept)
         self._last_order = max((job.entry.order for job in self._jobs.values()), default=0)
+        for job in list(self._jobs.values()):  # what ran when the backend died waits again, beside the newer one that waited then
+            self._clear_the_way(job.entry, None)
 
     # What clients ask ------------------------------------------------------------------------------------------------------------------
     def submit(self, client: str, request: Submit) -> None:
@@ -77,17 +82,18 @@ class Dispatcher:
         replaces = request.replaces if request.replaces != request.job_id else None  # nothing takes its own place
         if request.job_id in self._jobs:
             self._check_same(client, request.job_id, header, planes)
-            self._replace(client, replaces)  # the backend may have died between keeping the one and ending the other
+            self._clear_the_way(self._jobs[request.job_id].entry, replaces)  # the backend may have died before it ended the other
             return
-        used = self._bytes_of(client) - self._freed_by(client, replaces)
-        admit((job.entry for job in self._jobs.values()), client, used, self._limits, replaces)
-        entry = Entry(request.job_id, client, request.priority, self._last_order + 1)
+        entry = Entry(request.job_id, client, request.priority, self._last_order + 1, live=request.live)
+        places = self._taken_by(entry, replaces)
+        used = self._bytes_of(client) - sum(job.input_bytes for job in places)
+        admit((job.entry for job in self._jobs.values()), client, used, self._limits, [job.entry.job_id for job in places])
         self._spool.add(entry, request.note, header, planes)
         self._last_order += 1
         self._jobs[entry.job_id] = _Job(entry, request.note, sum(memoryview(plane).nbytes for plane in planes))
         self._log.info("job %s accepted", entry.job_id)
         self._order = None
-        self._replace(client, replaces)
+        self._clear_the_way(entry, replaces)
         self._announce(entry.job_id)
 
     def cancel(self, client: str, job_id: str) -> None:
@@ -174,7 +180,7 @@ class Dispatcher:
         if now < self._room_at:
             return
         for device in self._supervisor.idle():
-            entry = next_job([job.entry for job in self._jobs.values()], self._served)
+            entry = next_job([job.entry for job in self._jobs.values()], self._served, self._live_run)
             if entry is None:
                 return
             job = self._jobs[entry.job_id]
@@ -187,7 +193,8 @@ class Dispatcher:
                 self._room_at = now + 1.0
                 return  # still queued, and tried again
             job.entry, job.progress = leased(entry), None
-            self._served[entry.client] = max(self._served.values(), default=0) + 1
+            self._served[entry.client] = self._served[entry.line] = max(self._served.values(), default=0) + 1
+            self._live_run = live_run_after(entry, self._live_run)
             places = str(blob.path), str(self._spool.output_path(entry.job_id, job.entry.attempt))
             self._supervisor.lease(device, Lease(entry.job_id, job.entry.attempt, *places, blob.lengths), blob.header, now)
             self._log.info("job %s on %s, attempt %d", entry.job_id, device, job.entry.attempt)
@@ -226,6 +233,7 @@ class Dispatcher:
             self._retry_at = now + 1.0
             return
         job.entry, job.fault, job.output_bytes, job.input_bytes, job.ended = entry, end.fault, sum(end.lengths), 0, self._wall()
+        self._gave_way.discard(entry.line)
         self._log.info("job %s %s", end.job_id, stage.value)
         self._announce(end.job_id)
 
@@ -273,22 +281,34 @@ class Dispatcher:
         if self._jobs[job_id].entry.client != client or not self._spool.same(job_id, header, planes):
             raise JobIdConflict(f"Another job was sent under the id {job_id} before. {JobIdConflict.cure}")
 
-    def _replaced(self, client: str, job_id: str | None) -> _Job | None:
-        """The job that waits and whose place a live edit takes; one that runs already goes on."""
-        job = self._jobs.get(job_id or "")
-        return job if job is not None and job.entry.client == client and job.entry.stage is Stage.QUEUED else None
+    def _taken_by(self, entry: Entry, replaces: str | None) -> list[_Job]:
+        """The jobs that wait and whose place a live edit takes: the one that it names, and older ones of its stream."""
+        named = self._jobs.get(replaces or "")
+        found = [named] if named is not None and named.entry.client == entry.client else []
+        if entry.live is not None:
+            found += [job for job in self._jobs.values() if job.entry.line == entry.line and job.entry.order < entry.order]
+        return [job for job in found if job.entry.stage is Stage.QUEUED]
 
-    def _freed_by(self, client: str, job_id: str | None) -> int:
-        job = self._replaced(client, job_id)
-        return job.input_bytes if job else 0
+    def _clear_the_way(self, entry: Entry, replaces: str | None) -> None:
+        """End what a new job takes the place of; of its live stream also what runs, when that is worth it."""
+        for job in self._taken_by(entry, replaces):
+            self._overtake(job)
+        for job in list(self._jobs.values()) if entry.live is not None else ():
+            running = job.entry.stage is Stage.RUNNING and job.entry.line == entry.line and job.entry.order < entry.order
+            step, steps = (job.progress.step, job.progress.steps) if job.progress else (None, None)
+            if running and gives_way(step, steps, entry.line in self._gave_way):
+                self._gave_way.add(entry.line)
+                self._overtake(job)
+                self._supervisor.stop(job.entry.job_id, self._now)
 
-    def _replace(self, client: str, job_id: str | None) -> None:
-        job = self._replaced(client, job_id)
-        if job is not None:
-            try:
-                self._end(job, Stage.CANCELLED, (Cancelled.code, f"A newer version took its place. {Cancelled.cure}"))
-            except ServiceError as error:  # the new job is kept, and must not be refused for this; the old one is drawn too
-                self._log.warning("%s", error)
+    def _overtake(self, job: _Job) -> None:
+        """Cancel a job for a newer one. Of a live one nobody wants to hear again: it counts as acknowledged."""
+        try:
+            self._end(job, Stage.CANCELLED, (Cancelled.code, f"A newer version took its place. {Cancelled.cure}"))
+            if job.entry.live is not None:
+                self.acknowledge(job.entry.client, job.entry.job_id)
+        except ServiceError as error:  # the new job is kept, and must not be refused for this; the old one is drawn too
+            self._log.warning("%s", error)
 
     def _announce(self, job_id: str) -> None:
         client = self._jobs[job_id].entry.client
@@ -304,7 +324,7 @@ class Dispatcher:
     def _places(self) -> dict[str, int]:
         """How many jobs are before each that waits; reckoned again after the queue changed."""
         if self._order is None:
-            order = in_order([job.entry for job in self._jobs.values()], self._served)
+            order = in_order([job.entry for job in self._jobs.values()], self._served, self._live_run)
             self._order = {entry.job_id: place for place, entry in enumerate(order)}
         return self._order
 
@@ -326,8 +346,8 @@ class Dispatcher:
             self._spool.forget(gone)
             for entry in gone:
                 del self._jobs[entry.job_id]
-        clients = {job.entry.client for job in self._jobs.values()}
-        self._served = {client: turn for client, turn in self._served.items() if client in clients}
+        known = {name for job in self._jobs.values() for name in (job.entry.client, job.entry.line)}
+        self._served = {name: turn for name, turn in self._served.items() if name in known}
         self._crowded = len(self._jobs) + _ROOM
 
     def _unclaimed(self, job: _Job, now: float) -> bool:

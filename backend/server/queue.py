@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
@@ -23,6 +23,13 @@ class Entry:
     attempt: int = 0
     kills: int = 0
     acknowledged: bool = False
+    live: str | None = None
+    """The stream of pictures that it belongs to, of which at most one job waits."""
+
+    @property
+    def line(self) -> str:
+        """What takes turns within a client: its ordinary jobs, and each of its live streams. A client's id has no slash."""
+        return f"{self.client}/{self.live or ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,46 +45,101 @@ class Limits:
     """Also when each time the whole computer went down with it."""
 
 
-def in_order(entries: Iterable[Entry], served: Mapping[str, int]) -> list[Entry]:
+LIVE_RUN = 8
+"""So many live jobs pass a batch that waits, then it gets a turn: an artist who paints for an hour must not hold it up for an hour."""
+
+
+class _Line:
+    """The waiting jobs of one priority: clients take turns, and within a client its lines."""
+
+    def __init__(self, waiting: Iterable[Entry], turns: dict[str, int]) -> None:
+        self._turns = turns
+        self._lines: dict[str, dict[str, list[Entry]]] = {}
+        self.left = self.ordinary = 0
+        for entry in sorted(waiting, key=lambda entry: -entry.order):
+            self._lines.setdefault(entry.client, {}).setdefault(entry.line, []).append(entry)
+            self.left += 1
+            self.ordinary += entry.live is None
+        # With 64 clients and 4,000 jobs, looking through all clients for each job would take a quarter of a second.
+        self._heap = [(turns.get(client, -1), self._first(client).order, client) for client in self._lines]
+        heapify(self._heap)
+
+    def pop(self, turn: int) -> Entry:
+        """The next job, which takes this turn."""
+        while True:
+            known, _, client = heappop(self._heap)
+            entry = self._first(client)
+            if known == self._turns.get(client, -1):
+                break
+            heappush(self._heap, (self._turns[client], entry.order, client))  # it was served from the other priority's line meanwhile
+        lines = self._lines[client]
+        lines[entry.line].pop()
+        if not lines[entry.line]:
+            del lines[entry.line]
+        self.left -= 1
+        self.ordinary -= entry.live is None
+        self._turns[client] = self._turns[entry.line] = turn
+        if lines:
+            heappush(self._heap, (turn, self._first(client).order, client))
+        return entry
+
+    def _first(self, client: str) -> Entry:
+        heads = [line[-1] for line in self._lines[client].values()]
+        return min(heads, key=lambda entry: (self._turns.get(entry.line, -1), entry.order))
+
+
+def in_order(entries: Iterable[Entry], served: Mapping[str, int], live_run: int = 0) -> list[Entry]:
     """The queued jobs in the order in which they will be leased.
 
-    Interactive jobs pass batches. Within each, clients take turns: the one that was served longest ago is next (`served`: client -> a
-    number that grows with each lease), and each client's own jobs keep their order.
+    Interactive jobs pass batches, but after `LIVE_RUN` live ones in a row (`live_run` so far) a batch is next if nothing else waits.
+    Within each, clients take turns: the one that was served longest ago is next (`served`: client or line -> a number that grows with each
+    lease); within a client its lines take turns, and each line keeps its order.
     """
-    found: list[Entry] = []
     turns, last = dict(served), max(served.values(), default=0)
-    waiting = sorted((entry for entry in entries if entry.stage is Stage.QUEUED), key=lambda entry: -entry.order)
-    for priority in (Priority.INTERACTIVE, Priority.BATCH):
-        lines: dict[str, list[Entry]] = {}
-        for entry in waiting:
-            if entry.priority is priority:
-                lines.setdefault(entry.client, []).append(entry)
-        turn = [(turns.get(client, -1), line[-1].order, client) for client, line in lines.items()]
-        heapify(turn)  # with 64 clients and 4,000 jobs, looking through all clients for each job would take a quarter of a second
-        while turn:
-            client = heappop(turn)[2]
-            found.append(lines[client].pop())
-            last += 1
-            turns[client] = last
-            if lines[client]:
-                heappush(turn, (last, lines[client][-1].order, client))
+    waiting = [entry for entry in entries if entry.stage is Stage.QUEUED]
+    now = _Line((entry for entry in waiting if entry.priority is Priority.INTERACTIVE), turns)
+    batch = _Line((entry for entry in waiting if entry.priority is Priority.BATCH), turns)
+    found: list[Entry] = []
+    while now.left or batch.left:
+        last += 1
+        tired = live_run >= LIVE_RUN and not now.ordinary and batch.left
+        found.append((batch if tired or not now.left else now).pop(last))
+        live_run = live_run_after(found[-1], live_run)
     return found
 
 
-def next_job(entries: Sequence[Entry], served: Mapping[str, int]) -> Entry | None:
-    """The job to lease now."""
+def next_job(entries: Sequence[Entry], served: Mapping[str, int], live_run: int = 0) -> Entry | None:
+    """The job to lease now: the first of `in_order`."""
     waiting = [entry for entry in entries if entry.stage is Stage.QUEUED]
     if not waiting:
         return None
-    first = Priority.INTERACTIVE if any(entry.priority is Priority.INTERACTIVE for entry in waiting) else Priority.BATCH
-    of_priority = [entry for entry in waiting if entry.priority is first]
-    return min(of_priority, key=lambda entry: (served.get(entry.client, -1), entry.order))
+    interactive = [entry for entry in waiting if entry.priority is Priority.INTERACTIVE]
+    batch = [entry for entry in waiting if entry.priority is Priority.BATCH]
+    tired = live_run >= LIVE_RUN and batch and all(entry.live is not None for entry in interactive)
+    chosen = batch if tired or not interactive else interactive
+    heads: dict[str, Entry] = {}
+    for entry in sorted(chosen, key=lambda entry: (served.get(entry.line, -1), entry.order)):
+        heads.setdefault(entry.client, entry)
+    return min(heads.values(), key=lambda entry: (served.get(entry.client, -1), entry.order))
 
 
-def admit(entries: Iterable[Entry], client: str, used_bytes: int, limits: Limits, replaces: str | None = None) -> None:
-    """Raise `Busy` if this client has left too much already. The place of a waiting job that the new one `replaces` is free."""
+def live_run_after(entry: Entry, live_run: int) -> int:
+    """How many live jobs were leased in a row, once this one is."""
+    return live_run + 1 if entry.live is not None else 0
+
+
+def gives_way(step: int | None, steps: int | None, in_a_row: bool) -> bool:
+    """Whether a live job that runs is cancelled for a newer one: as long as more of it is to come than is done.
+
+    Never the second `in_a_row`: whoever paints without a pause would otherwise never see a picture.
+    """
+    return not in_a_row and (step is None or steps is None or 2 * step < steps)
+
+
+def admit(entries: Iterable[Entry], client: str, used_bytes: int, limits: Limits, replaces: Collection[str] = ()) -> None:
+    """Raise `Busy` if this client has left too much already. The places of waiting jobs that the new one `replaces` are free."""
     own = [entry for entry in entries if entry.client == client and not entry.acknowledged]
-    queued = sum(entry.stage is Stage.QUEUED and entry.job_id != replaces for entry in own)
+    queued = sum(entry.stage is Stage.QUEUED and entry.job_id not in replaces for entry in own)
     if queued >= limits.queued:
         raise Busy(f"{queued} of your jobs are waiting already. {Busy.cure}")
     if len(own) >= limits.kept:

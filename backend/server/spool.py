@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     job_id TEXT PRIMARY KEY, client TEXT NOT NULL, priority TEXT NOT NULL, "order" INTEGER NOT NULL, stage TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL, version TEXT NOT NULL,
     header BLOB NOT NULL, lengths TEXT NOT NULL, flushed INTEGER NOT NULL DEFAULT 0,
-    outcome BLOB, out_attempt INTEGER, out_lengths TEXT NOT NULL DEFAULT '', code TEXT, sentence TEXT, acknowledged REAL
+    outcome BLOB, out_attempt INTEGER, out_lengths TEXT NOT NULL DEFAULT '', code TEXT, sentence TEXT, acknowledged REAL, live TEXT
 );
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -83,6 +83,8 @@ class Spool:
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.execute("PRAGMA cache_size=-512")  # KiB; rows are looked up by their key, and the server stays small
             self._base.executescript(_SCHEMA)
+            if "live" not in {row[1] for row in self._base.execute("PRAGMA table_info(jobs)")}:  # kept by a release before live streams
+                self._base.execute("ALTER TABLE jobs ADD COLUMN live TEXT")
             self._recover(boot or boot_name())
         self._flusher = Flusher(folder / "spool.sqlite-wal")
 
@@ -104,7 +106,8 @@ class Spool:
                 os.replace(temporary, path)
             self._point("add.renamed")
             self._base.execute(
-                'INSERT INTO jobs (job_id, client, priority, "order", stage, note, version, header, lengths) VALUES (?,?,?,?,?,?,?,?,?)',
+                'INSERT INTO jobs (job_id, client, priority, "order", stage, note, version, header, lengths, live) '
+                "VALUES (?,?,?,?,?,?,?,?,?,?)",
                 (
                     entry.job_id,
                     entry.client,
@@ -115,6 +118,7 @@ class Spool:
                     f"{VERSION.major}.{VERSION.minor}",
                     header,
                     _join([memoryview(plane).nbytes for plane in planes]),
+                    entry.live,
                 ),
             )
             self._point("add.committed")
@@ -208,7 +212,7 @@ class Spool:
     # What is there ----------------------------------------------------------------------------------------------------------------------
     def load(self) -> list[Kept]:
         """Every job."""
-        columns = 'job_id, client, priority, "order", stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged'
+        columns = 'job_id, client, priority, "order", stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged, live'
         return [_kept(row) for row in self._base.execute(f"SELECT {columns} FROM jobs")]
 
     def job(self, job_id: str) -> Blob:
@@ -309,8 +313,8 @@ class Spool:
 
 
 def _kept(row: tuple[Any, ...]) -> Kept:
-    job_id, client, priority, order, stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged = row
-    entry = Entry(job_id, client, Priority(priority), order, Stage(stage), attempt, kills, acknowledged is not None)
+    job_id, client, priority, order, stage, attempt, kills, note, lengths, out_lengths, code, sentence, acknowledged, live = row
+    entry = Entry(job_id, client, Priority(priority), order, Stage(stage), attempt, kills, acknowledged is not None, live)
     fault = None if code is None else (code, sentence)
     return Kept(entry, note, sum(_split(lengths)), sum(_split(out_lengths)), fault, acknowledged)
 
