@@ -46,6 +46,8 @@ from protocol.messages import CharacterPhotos, Characters, Done, JobUpdate, Mode
 from protocol.messages import Preview as PreviewMessage
 from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Pictures, Status, WorkerStage
 
+from .live import Live, Wire
+from .live import draft as draft
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
 from .pictures import Part as Part  # for scripts, which need nothing else of that room
 from .session import ANSWER_S, TURN_S, Session
@@ -179,6 +181,25 @@ class Studio(Session):
                 self._client.acknowledge(job_id)
                 self._client.poll()
             self._leave(job_id)
+
+    def live(self, stream: str = "live") -> Live:
+        """Pictures that follow what is being painted; see `backend.live`."""
+
+        def cancel(job_id: str) -> None:
+            self._client.cancel(job_id)
+            self._client.acknowledge(job_id)
+            self._client.poll()
+
+        return Live(
+            Wire(
+                submit=lambda job: self._submit(job, Priority.INTERACTIVE, live=stream),
+                take=self._take,
+                settled=self._settled,
+                leave=self._leave,
+                cancel=cancel,
+                pause=lambda: self._client.wait(TURN_S),
+            )
+        )
 
     # People ----------------------------------------------------------------------------------------------------------------------------
     def character(

@@ -80,8 +80,8 @@ class Session:
         return kind(self._folder, start=start, options=options, environ=environ, client_id=client_id)
 
     # Inside ----------------------------------------------------------------------------------------------------------------------------
-    def _submit(self, job: Job, priority: Priority, job_id: str | None = None) -> str:
-        job_id = self._client.submit(job, job_id=job_id, priority=priority)
+    def _submit(self, job: Job, priority: Priority, job_id: str | None = None, live: str | None = None) -> str:
+        job_id = self._client.submit(job, job_id=job_id, priority=priority, live=live)
         self._open.add(job_id)
         return job_id
 
@@ -99,7 +99,7 @@ class Session:
         sent = len(self._open) - len(self._waiting)
         if self._waiting and sent < QUEUED_PER_CLIENT and time.monotonic() >= self._busy_until:
             asked = self._waiting.pop(next(iter(self._waiting)))
-            self._client.submit(asked.job, job_id=asked.job_id, priority=asked.priority)
+            self._client.submit(asked.job, job_id=asked.job_id, priority=asked.priority, live=asked.live)
 
     def _concerns(self, event: Event) -> bool:
         match event:

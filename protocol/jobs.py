@@ -214,6 +214,8 @@ class Shortcut(Enum):
     """The unconditional half in a part of the steps only (Kynkäänniemi et al., arXiv:2404.07724)."""
     CONDITIONAL_IDENTITY = "conditional-identity"
     """IdentityNet for the conditional half only."""
+    SMALL = "small"
+    """Drawn at five eighths of the model's own sizes, and scaled to what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
