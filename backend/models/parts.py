@@ -15,6 +15,7 @@ from protocol.jobs import GuideKind
 from .adapters import AdapterKind, ImageAdapter, Untyped
 from .bundle import AdapterEntry, Family, Model, instant_id_file
 from .loading import load_adapter, load_part, read_lora
+from .lora_names import PARTS as WEARERS
 
 Part = TypeVar("Part")
 
@@ -46,6 +47,11 @@ class Parts:
             parts["text_encoder_2"] = self._module("text_encoder_2", transformers.CLIPTextModelWithProjection)
             parts["tokenizer_2"] = self._tokenizer("tokenizer_2")
         return parts
+
+    @property
+    def wearers(self) -> dict[str, Untyped]:
+        """What LoRAs act on: the UNet and the text encoders, by their names in the pipeline."""
+        return {name: part for name, part in self.base.items() if name in WEARERS}
 
     @property
     def unet(self) -> Untyped:

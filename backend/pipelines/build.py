@@ -16,6 +16,7 @@ from ..models.bundle import Family, Model
 from ..models.parts import Parts
 from .choices import PIPELINES, Mode
 from .schedulers import DEFAULT, find
+from .texts import worded
 
 PROMPTS = 32
 """Prompts whose encodings are kept: 10 MB for SDXL in half precision."""
@@ -32,8 +33,11 @@ def scheduler(parts: Parts, name: str) -> Untyped:
     return getattr(diffusers, chosen.kind).from_config(own.config, **chosen.changes)
 
 
-def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped) -> Untyped:
-    """The stock pipeline for `mode`, with `nets` (ControlNets, possibly none), over the shared modules of `parts`."""
+def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped, accent: str = "") -> Untyped:
+    """The stock pipeline for `mode`, with `nets` (ControlNets, possibly none), over the shared modules of `parts`.
+
+    `accent` names what makes the text encoders say something else than usual (LoRAs); with another one, prompts are encoded anew.
+    """
     import diffusers
     from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 
@@ -48,21 +52,22 @@ def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped) -
         arguments |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
     shell = kind(**arguments)
     shell.set_progress_bar_config(disable=True)
-    shell.encode_prompt = _remembering(shell.encode_prompt, parts.prompts)
+    shell.encode_prompt = _remembering(worded(shell), parts.prompts, accent)
     return shell
 
 
-def _remembering(encode: Callable[..., Untyped], known: OrderedDict[str, Untyped]) -> Callable[..., Untyped]:
+def _remembering(encode: Callable[..., Untyped], known: OrderedDict[str, Untyped], accent: str) -> Callable[..., Untyped]:
     """`encode_prompt` that knows the last texts: the pictures of a series, and the next one of the same prompt, do not encode it again.
 
-    The text encoders are never changed by a job, so what they said stays true; pipelines copy it before they change anything.
+    The weights of text encoders are never changed by a job, and `accent` tells what else changes their words, so what they said stays true;
+    pipelines copy it before they change anything.
     """
 
     @functools.wraps(encode)
     def encoded(*args: Untyped, **kwargs: Untyped) -> Untyped:
         if any(isinstance(value, torch.Tensor) for value in (*args, *kwargs.values())):
             return encode(*args, **kwargs)
-        key = repr((args, sorted(kwargs.items(), key=lambda item: item[0])))
+        key = repr((args, sorted(kwargs.items(), key=lambda item: item[0]))) + accent
         if key not in known:
             known[key] = encode(*args, **kwargs)
             while len(known) > PROMPTS:

@@ -23,8 +23,13 @@ from ..models.adapters import Untyped
 from ..models.parts import Parts
 from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
+from .checks import checked
 from .choices import Mode
-from .control import Conditioning
+from .control import Conditioning, paced
+from .guidance import rescaled
+from .lora import Worn, accent, wearing
+from .schedulers import ETAS
+from .tiles import tiled
 
 Pixels = NDArray[np.uint8]
 
@@ -50,13 +55,17 @@ class Recipe:
     strength: float = 1.0
     lanes: tuple[Lane, ...] = ()
     nets: tuple[Conditioning, ...] = ()
+    loras: tuple[Worn, ...] = ()
+    guidance_rescale: float = 0.0
+    tiled: bool = False
+    """Whether the VAE works in tiles."""
 
 
 @dataclass(slots=True)
 class Hooks:
     """What the caller hears: `step(done, steps, estimate)` after each step, `estimate` the latents (1, C, h, w) that the picture seems to
     become;
-    `check()` before each block of the UNet, and may raise to end the call at once.
+    `check()` before each small block of the nets and the VAE, and may raise to end the call at once.
     """
 
     step: Callable[[int, int, Tensor], None] = lambda done, steps, estimate: None
@@ -80,16 +89,25 @@ def draw_latents(parts: Parts, recipe: Recipe, seed: int = 0, noise: Tensor | No
 
 def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str, Any]) -> Untyped:
     schedule = scheduler(parts, recipe.scheduler)
-    shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule)
+    shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule, accent(recipe.loras))
     clock = Clock(steps=lambda: max(int(shell.num_timesteps), 1))
     arguments = _arguments(recipe) | extra
     arguments["generator"] = torch.Generator("cpu").manual_seed(seed)
+    if (eta := ETAS.get(type(schedule).__name__)) is not None:
+        arguments["eta"] = eta
     with ExitStack() as stack:
         stack.enter_context(_quiet())
+        stack.enter_context(wearing(parts.wearers, recipe.loras))
         stack.enter_context(attached(parts.unet, recipe.lanes, clock))
         for net in {id(item.net.mid_block): item.net for item in recipe.nets}.values():
             stack.enter_context(attached(net))
-        stack.enter_context(_checked(parts.unet, hooks.check))
+        for item in recipe.nets:
+            stack.enter_context(paced(item, clock))
+        nets = (item.net for item in recipe.nets)
+        stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device))
+        stack.enter_context(rescaled(parts.unet, schedule, recipe.guidance_rescale))
+        if recipe.tiled:
+            stack.enter_context(tiled(parts.base["vae"]))
         estimate = _estimates(schedule)
 
         def step_end(_: Untyped, step: int, __: Untyped, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -159,19 +177,3 @@ def _quiet() -> Generator[None]:
         yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _checked(unet: Untyped, check: Callable[[], None]) -> Generator[None]:
-    """Call `check` before every block of the UNet: a cancelled picture ends within a step, not after it."""
-
-    def before(*_: object) -> None:
-        check()
-
-    blocks = [block for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks) if block is not None]
-    handles = [block.register_forward_pre_hook(before) for block in blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
