@@ -20,6 +20,7 @@ from protocol.errors import NumericalFailure
 from protocol.geometry import Extent
 
 from ..models.adapters import Untyped
+from ..models.inversions import Inversion
 from ..models.parts import Parts
 from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
@@ -27,7 +28,11 @@ from .checks import checked
 from .choices import Mode
 from .control import Conditioning, paced
 from .guidance import rescaled
+from .identity import IdentityNet
+from .inversion import accent as spoken
+from .inversion import speaking
 from .lora import Worn, accent, wearing
+from .quick import Shortening, taking
 from .schedulers import ETAS
 from .tiles import tiled
 
@@ -56,9 +61,12 @@ class Recipe:
     lanes: tuple[Lane, ...] = ()
     nets: tuple[Conditioning, ...] = ()
     loras: tuple[Worn, ...] = ()
+    inversions: tuple[Inversion, ...] = ()
+    """Those that the prompts name."""
     guidance_rescale: float = 0.0
     tiled: bool = False
     """Whether the VAE works in tiles."""
+    shortening: Shortening = Shortening()
 
 
 @dataclass(slots=True)
@@ -89,7 +97,8 @@ def draw_latents(parts: Parts, recipe: Recipe, seed: int = 0, noise: Tensor | No
 
 def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str, Any]) -> Untyped:
     schedule = scheduler(parts, recipe.scheduler)
-    shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule, accent(recipe.loras))
+    said = accent(recipe.loras) + spoken(recipe.inversions)
+    shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule, said)
     clock = Clock(steps=lambda: max(int(shell.num_timesteps), 1))
     arguments = _arguments(recipe) | extra
     arguments["generator"] = torch.Generator("cpu").manual_seed(seed)
@@ -98,12 +107,16 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         stack.enter_context(wearing(parts.wearers, recipe.loras))
+        spelled = stack.enter_context(speaking(shell, recipe.inversions))
+        arguments |= {name: spelled(text) for name in ("prompt", "negative_prompt") if (text := arguments[name]) is not None}
         stack.enter_context(attached(parts.unet, recipe.lanes, clock))
         for net in {id(item.net.mid_block): item.net for item in recipe.nets}.values():
             stack.enter_context(attached(net))
         for item in recipe.nets:
             stack.enter_context(paced(item, clock))
-        nets = (item.net for item in recipe.nets)
+        nets = [item.net for item in recipe.nets]
+        people = [net for net in nets if isinstance(net, IdentityNet)]
+        stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
         stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device))
         stack.enter_context(rescaled(parts.unet, schedule, recipe.guidance_rescale))
         if recipe.tiled:
