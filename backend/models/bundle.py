@@ -16,18 +16,27 @@ A folder (only the first block is required; what is not named in `model.toml` is
 `model.toml`, with the defaults:
 
     id = "sketch"                    # required
-    family = "sdxl"                  # required: "sdxl" or "sd15"
+    family = "sdxl"                  # required: "sdxl" or "sd15"; a checkpoint in safetensors says it itself
     name = ""                        # for people; the id when empty
     size = [128, 128]                # required: width, height that the model draws best
     sizes = []                       # other sizes it was trained on, [[width, height], ...]; "buckets" for SDXL's, scaled to `size`
     avoid = []                       # sizes never to draw at, although they fit (InstantID at 1024 x 1024)
+    side_by_side = false             # it also draws several times its width: a part as wide as `size` for each of several people
     drawn = false                    # the model knows drawn people only; said when a photo shows no face to it
+    checkpoint = "best.safetensors"  # the base in one file (kohya, A1111, ComfyUI), here or anywhere, in place of unet/, vae/, …; size and
+                                     # family are then optional
+    vae = "other.safetensors"        # another VAE: a file or a diffusers folder
+    prediction = "v"                 # "epsilon" or "v", where neither scheduler/ nor the checkpoint says it
+    zero_snr = false                 # trained down to pure noise (zero terminal SNR)
+    distilled = "lightning 4 steps"  # lcm, lightning, turbo or hyper: scheduler, steps and guidance as its makers say; "none" where a name
+                                     # is misleading
 
     [defaults]
     steps = 30
     guidance_scale = 5.0
     scheduler = "default"            # the folder's own; others: see backend.pipelines.schedulers
     negative = ""
+    clip_skip = 1                    # how many of the text encoder's last layers count, as A1111 counts them
 
     [faces]
     folder = "faces"
@@ -52,7 +61,6 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
@@ -61,17 +69,12 @@ from protocol.geometry import Extent
 from protocol.jobs import GuideKind
 
 from .adapters import AdapterKind
+from .base import Base, config_folder, read_base
+from .family import Family as Family
 from .recognisers import ANTELOPE, BUFFALO, Recogniser, read_recognisers, recogniser_for
 
 BUCKETS = "buckets"
 """What `sizes` says in model.toml for all of SDXL's buckets."""
-
-
-class Family(Enum):
-    """Which stock pipelines a model needs."""
-
-    SD15 = "sd15"
-    SDXL = "sdxl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class Defaults:
     guidance_scale: float = 5.0
     scheduler: str = "default"
     negative: str = ""
+    clip_skip: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,8 @@ class Model:
     faces: Path | None
     det_sizes: tuple[int, ...]
     drawn: bool
+    side_by_side: bool = False
+    """Whether pictures of several people are drawn at several times the width of `extent`."""
     styles: tuple[Style, ...] = ()
     style: Style | None = field(default=None)
     """The style that is applied; set by `with_style`."""
@@ -138,6 +144,8 @@ class Model:
     """Those of the model, the one in `faces` first."""
     instant_id_recogniser: str = ""
     """What InstantID's adapter was trained with, where model.toml says so."""
+    base: Base = field(default_factory=Base)
+    """What the base is made of beside the folders."""
 
     @classmethod
     def open(cls, folder: Path | str) -> Model:
@@ -187,33 +195,57 @@ class Model:
         raise UnknownModel(f"The model {self.id!r} has no style called {name!r}. It has: {names}.")
 
 
+def readers_of(model: Model, recogniser: Recogniser) -> tuple[str, ...]:
+    """The adapters of a model that read with this recogniser, as far as model.toml and names tell: `instantid`, and FaceID's by name."""
+    entries = [entry for entry in model.adapters if "faceid" in (entry.kind.value if entry.kind else entry.name).lower()]
+    readers: list[tuple[str, AdapterEntry | None]] = [("instantid", None)] if model.instant_id else []
+    found: list[str] = []
+    for name, entry in [*readers, *((entry.name, entry) for entry in entries)]:
+        try:
+            found += [name[:80]] if model.recogniser(entry) == recogniser else []
+        except ModelError:  # trained with one that the model lacks
+            continue
+    return tuple(found)
+
+
 def _read(folder: Path, table: dict[str, Any]) -> Model:
-    extent = _extent(table["size"])
-    grid = _halvings(folder, "vae") * _halvings(folder, "unet")
+    base, table = read_base(folder, table)
+    family, extent = Family(table["family"]), _extent(table["size"])
+    vae, unet = (part_folder(folder, part, base, family) for part in ("vae", "unet"))
+    factor, halvings = _halvings(vae), _halvings(unet)
     nets = folder / "controlnets"
     recognisers = read_recognisers(folder, str(table["id"]), table)
     return Model(
         folder=folder,
         id=str(table["id"]),
         name=str(table.get("name") or table["id"]),
-        family=Family(table["family"]),
+        family=family,
         extent=extent,
         extents=_extents(extent, table.get("sizes", [])),
         bucketed=table.get("sizes") == BUCKETS,
         avoid=tuple(map(_extent, table.get("avoid", []))),
         defaults=Defaults(**table.get("defaults", {})),
-        factor=_halvings(folder, "vae"),
-        grid=grid,
+        factor=factor,
+        grid=factor * halvings,
         adapters=_adapters(folder, table.get("ip_adapter")),
         controls=tuple((kind, nets / kind.value) for kind in GuideKind if (nets / kind.value).is_dir()),
         instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
         faces=recognisers[0].folder if recognisers else None,
         det_sizes=tuple(int(size) for size in table.get("faces", {}).get("det_sizes", [])),
         drawn=bool(table.get("drawn", False)),
+        side_by_side=bool(table.get("side_by_side", False)),
         styles=tuple(Style(entry["name"], folder / entry["file"], float(entry.get("weight", 1.0))) for entry in table.get("style", [])),
         recognisers=recognisers,
         instant_id_recogniser=str(table.get("instantid", {}).get("recogniser", "")),
+        base=base,
     )
+
+
+def part_folder(folder: Path, part: str, base: Base, family: Family) -> Path:
+    """Where the configuration of a part of the base is; its weights too, unless they are in a file."""
+    if part == "vae" and base.vae is not None and base.vae.is_dir():
+        return base.vae
+    return config_folder(folder, part, family if base.checkpoint or (part == "vae" and base.vae) else None)
 
 
 def instant_id_file(folder: Path) -> Path | None:
@@ -235,14 +267,14 @@ def _extent(pair: list[int]) -> Extent:
     return Extent(int(width), int(height))
 
 
-def _halvings(folder: Path, part: str) -> int:
-    """By how much `part` makes a side smaller: each of its blocks but the last halves it."""
+def _halvings(folder: Path) -> int:
+    """By how much the part in `folder` makes a side smaller: each of its blocks but the last halves it."""
     try:
-        config = cast("dict[str, Any]", json.loads((folder / part / "config.json").read_text(encoding="utf-8")))
+        config = cast("dict[str, Any]", json.loads((folder / "config.json").read_text(encoding="utf-8")))
         return 2 ** (len(config["block_out_channels"]) - 1)
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise ModelError(
-            f"The folder {part!r} of the model in {folder} is missing or damaged ({error}). Install the model again."
+            f"The folder {folder.name!r} of the model in {folder.parent} is missing or damaged ({error}). Install the model again."
         ) from error
 
 
