@@ -1,84 +1,56 @@
-"""A character as one file, to carry from machine to machine: a ZIP with `character.json` and the photos as `photo-1.png`, `photo-2.png` ….
-
-Only photos travel. Whoever imports the file reads the face anew, with the recogniser of the model that is used there.
-"""
+"""A character as a file (`protocol.desk.character_file`), with its photos as planes: what scripts and commands use."""
 
 from __future__ import annotations
 
 import io
-import json
-import zipfile
-import zlib
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
-from protocol.errors import BadPicture, InvalidRequest
-from protocol.limits import FRAME_BYTES, MESSAGE_BYTES, PHOTOS
+from protocol.desk.character_file import CharacterFile, damaged, exported, needs_photos, read_character_file, write_character_file
+from protocol.jobs import About
+from protocol.messages import CharacterPhotos
 from protocol.planes import Plane
 
 from . import images
 
-FORMAT = 1
-_NOTE = "character.json"
-_DAMAGED = (zipfile.BadZipFile, zlib.error, Image.DecompressionBombError, KeyError, ValueError, TypeError, RuntimeError, SyntaxError)
-"""What zipfile, json and Pillow raise for content that is none of ours, encrypted, cut off or far too large."""
+_DAMAGED = (Image.DecompressionBombError, OSError, ValueError, SyntaxError)
+"""What Pillow raises for a PNG that is cut off, or whose header lies."""
 
 
-def write_character(path: Path, name: str, photos: Sequence[Plane]) -> None:
-    """Write the file; an older one is replaced only when the new one is whole.
+def write_character(path: Path, answer: CharacterPhotos, photos: bool = False, about: About | None = None) -> CharacterFile:
+    """Write what the backend has of a character; an older file is replaced only when the new one is whole.
 
-    Raises:
-        InvalidRequest: a blend, which has no photos; or the file cannot be written.
+    The photos stay behind unless `photos`, or unless the file would hold nobody without them. `about` goes into the file instead of what
+    the backend has noted. Raises `InvalidRequest` if there is nothing to write, or the file cannot be written.
     """
-    if not photos:
-        raise InvalidRequest(f"{name!r} is a blend of others and has no photos of its own. Export the people it is made of instead.")
-    data = io.BytesIO()
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(_NOTE, json.dumps({"format": FORMAT, "name": name, "photos": len(photos)}, ensure_ascii=False))
-        for number, photo in enumerate(photos, 1):
-            archive.writestr(f"photo-{number}.png", images.png_bytes(images.to_rgb(photo)))
-    images.write_whole(path, data.getvalue())
+    wanted = needs_photos(answer) or photos
+    pictures = [images.png_bytes(images.to_rgb(photo)) for photo in answer.photos] if wanted else []
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    character = exported(answer, pictures, now, about)
+    write_character_file(path, character)
+    return character
 
 
-def read_character(path: Path) -> tuple[str, tuple[Plane, ...]]:
-    """Name and photos of a file that `write_character` made; nothing of it is unpacked to a disk.
+def read_character(path: Path) -> tuple[CharacterFile, tuple[Plane, ...]]:
+    """What a character file holds, and its photos opened; nothing of it is unpacked to a disk.
 
     Raises:
         BadPicture: it is none, is damaged, or holds more than the limits allow.
     """
+    character = read_character_file(path)
+    return character, tuple(_opened(path, character.photos))
+
+
+def _opened(path: Path, photos: Sequence[bytes]) -> list[Plane]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            note = _note(archive)
-            count = int(note["photos"])
-            if note["format"] != FORMAT or not 1 <= count <= PHOTOS or not isinstance(note["name"], str):
-                raise ValueError("another format")
-            return note["name"], tuple(_photos(archive, count))
-    except OSError as error:
-        raise BadPicture(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+        return [_plane(photo) for photo in photos]
     except _DAMAGED as error:
-        raise BadPicture(f"{path} is no character that Likeness exported, or it is damaged. Export it again.") from error
+        raise damaged(path, "one of its photos cannot be opened") from error
 
 
-def _note(archive: zipfile.ZipFile) -> dict[str, Any]:
-    if archive.getinfo(_NOTE).file_size > 4096:
-        raise ValueError("the note is too long")
-    note = json.loads(archive.read(_NOTE))
-    if not isinstance(note, dict):
-        raise TypeError("the note is no object")
-    return note  # pyright: ignore[reportUnknownVariableType]
-
-
-def _photos(archive: zipfile.ZipFile, count: int) -> list[Plane]:
-    found: list[Plane] = []
-    for number in range(1, count + 1):
-        info = archive.getinfo(f"photo-{number}.png")
-        if info.file_size > FRAME_BYTES:  # what a ZIP says of itself is checked by zipfile while it reads
-            raise ValueError("a photo is too large")
-        with Image.open(io.BytesIO(archive.read(info))) as image:
-            if image.width * image.height * 3 > MESSAGE_BYTES // PHOTOS:
-                raise ValueError("a photo is too large")
-            found.append(images.to_plane(images.from_pillow(image)))
-    return found
+def _plane(photo: bytes) -> Plane:
+    with Image.open(io.BytesIO(photo), formats=["PNG"]) as image:
+        return images.to_plane(images.from_pillow(image))

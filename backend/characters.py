@@ -1,7 +1,8 @@
-"""Named people, kept on this computer: photos, face embeddings, and a thumbnail. Standard library only; numbers are raw float32 bytes.
+"""Named people, kept on this computer: photos, what recognisers read of them, and a thumbnail. Standard library only.
 
 Each character is one folder with a name that means nothing, made elsewhere and moved into place at once: it is there whole or not at all.
-Embeddings say who somebody is, so the folders are for this user alone, and deleting deletes everything.
+What a recogniser read is a file of its own, `reading-SHA256`, so that another recogniser's can be added later. Embeddings say who somebody
+is, so the folders are for this user alone, and deleting deletes everything.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 from protocol.codec import Codec
+from protocol.desk.character_file import reading_bytes, reading_of_bytes
 from protocol.discovery import make_private_folder, write_private
 from protocol.errors import LikenessError, NameTaken, UnknownModel
 from protocol.geometry import Extent
-from protocol.limits import PHOTOS, Between, Fraction, Items, JobId, Name, Similarity
+from protocol.jobs import About, Reading
+from protocol.limits import PHOTOS, RECOGNISERS, Between, Fraction, Items, JobId, Name, Similarity
 from protocol.planes import Plane
 from protocol.results import CharacterCard
 
@@ -26,6 +31,7 @@ from .planefile import map_planes, write_planes
 _FLOAT = 4
 _EMBEDDING = 512 * _FLOAT
 _KEYPOINTS = 10 * _FLOAT
+_READING = "reading-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class Record:
     photos: Annotated[tuple[Plane, ...], Items(PHOTOS)] = ()
     scores: Annotated[tuple[Fraction, ...], Items(PHOTOS)] = ()
     alike: Annotated[tuple[Similarity, ...], Items(PHOTOS)] = ()
+    about: About = field(default_factory=About)
 
     @property
     def card(self) -> CharacterCard:
@@ -50,7 +57,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """An identity as bytes of float32 in the machine's order: embedding (512,), embeddings (n, 512), keypoints (5, 2)."""
+    """What versions before readings kept, as bytes of float32: embedding (512,), embeddings (n, 512), keypoints (5, 2) of the first photo.
+
+    They did not note which recogniser the numbers are of.
+    """
 
     embedding: bytes
     embeddings: bytes
@@ -72,12 +82,27 @@ class CharacterStore:
         """The photos of a character, from which it can be made again; raises `UnknownModel`."""
         return self._find(name)[1].photos
 
-    def identity(self, name: str) -> tuple[Numbers, Extent]:
-        """Who a character is; raises `UnknownModel`."""
+    def kept(self, name: str) -> tuple[Record, tuple[Reading, ...]]:
+        """All that is kept of a character, except what an older version kept; raises `UnknownModel`."""
         home, record = self._find(name)
-        numbers = (home / "identity").read_bytes()
+        return record, _readings(home)
+
+    def old_numbers(self, name: str) -> tuple[Numbers, Extent] | None:
+        """What an older version kept of a character, or None; raises `UnknownModel`."""
+        home, record = self._find(name)
+        try:
+            numbers = (home / "identity").read_bytes()
+        except OSError:
+            return None
         embedding, rest = numbers[:_EMBEDDING], numbers[_EMBEDDING:]
         return Numbers(embedding, rest[:-_KEYPOINTS], rest[-_KEYPOINTS:]), record.extent
+
+    def add_reading(self, stamp: str, reading: Reading) -> None:
+        """Keep what one more recogniser read of the character that had this stamp; nothing, if it was replaced or deleted meanwhile."""
+        home = self._folder / stamp
+        if len(_readings(home)) < RECOGNISERS:
+            with suppress(FileNotFoundError):
+                write_private(home / f"{_READING}{reading.sha256}", reading_bytes(reading))
 
     def stamp(self, name: str) -> str:
         """Another text after each change of who that is: a key for caches."""
@@ -89,7 +114,7 @@ class CharacterStore:
         if taken is not None and not replace_it and taken.made_by != made_by:
             raise NameTaken(f"There is a character called {name!r} already. {NameTaken.cure}")
 
-    def save(self, record: Record, numbers: Numbers, replace_it: bool = False) -> CharacterCard:
+    def save(self, record: Record, readings: Sequence[Reading], replace_it: bool = False) -> CharacterCard:
         """Keep a character; raises `NameTaken`. Saving the same twice is one character."""
         self.check_name(record.name, record.made_by, replace_it)
         make_private_folder(self._folder)
@@ -99,7 +124,8 @@ class CharacterStore:
         new.mkdir(mode=0o700)
         header, planes = self._codec.encode_header(record)
         write_planes(new / "planes", planes)
-        write_private(new / "identity", numbers.embedding + numbers.embeddings + numbers.keypoints)
+        for reading in readings:
+            write_private(new / f"{_READING}{reading.sha256}", reading_bytes(reading))
         write_private(new / "record", header)
         os.replace(new, new.with_suffix(""))
         for home in old:
@@ -148,3 +174,13 @@ class CharacterStore:
             return self._codec.decode_header(header, map_planes(home / "planes", self._codec.plane_lengths(header)))
         except (OSError, LikenessError, ValueError):
             return None
+
+
+def _readings(home: Path) -> tuple[Reading, ...]:
+    """What is kept of a character by every recogniser that read it; a damaged file is as if it were not there."""
+    found: list[Reading] = []
+    for file in sorted(home.glob(f"{_READING}*")):
+        if not file.suffix:
+            with suppress(OSError, LikenessError):
+                found.append(reading_of_bytes(file.read_bytes()))
+    return tuple(found)

@@ -1,21 +1,15 @@
 """Faces in photos: where they are and who they are (ArcFace embeddings).
 
 SCRFD (Guo et al., arXiv:2105.04714) finds faces and five keypoints, ArcFace (Deng et al., arXiv:1801.07698) turns an aligned face into 512
-numbers; both are ONNX files run by insightface. insightface and onnxruntime are imported when an analyser is made, not before.
+numbers; `backend.face_pack` loads them. insightface and onnxruntime are imported when an analyser is made, not before.
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import math
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +19,9 @@ from protocol.errors import BadPicture, FaceError, FaceTooSmall, InvalidRequest,
 from protocol.geometry import Extent, Point
 from protocol.jobs import Embedding
 
+from .face_pack import load_pack
 from .keypoints import aligned_crop, draw_keypoints, fit_keypoints
+from .models.recognisers import Recogniser, sha256_of
 
 __all__ = [
     "DET_SIZES", "Face", "FaceAnalyser", "Identity", "aligned_crop", "best_similarity", "cosine", "draw_keypoints", "fit_keypoints",
@@ -37,8 +33,6 @@ Floats = NDArray[np.float32]
 
 DET_SIZES = (640, 512, 384, 256, 192)
 """Sides of the detector's square input, in the order tried. 640 is InstantID's; smaller ones find faces that fill the picture."""
-
-EMBEDDING_SIZE = 512
 
 _PHOTOGRAPH = 0.4
 """Below this `smoothness` a picture is taken for a photograph."""
@@ -81,6 +75,27 @@ class Identity:
     embeddings: Floats
     keypoints: Floats
     extent: Extent
+    recogniser: str = ""
+    """sha256 of the recogniser's file; empty when it is not known."""
+    photo_keypoints: Floats | None = None
+    """(photos, 5, 2), each in its photo's pixels."""
+    photo_extents: tuple[Extent, ...] = ()
+
+    @property
+    def places(self) -> tuple[Floats, tuple[Extent, ...]]:
+        """Keypoints (photos, 5, 2) and sizes of all photos; those of the first for all where only it is known."""
+        count = len(self.embeddings)
+        if self.photo_keypoints is None or len(self.photo_extents) != count:
+            return np.repeat(self.keypoints[None], count, axis=0), (self.extent,) * count
+        return self.photo_keypoints, self.photo_extents
+
+
+def identity_of_faces(faces: Sequence[Face], pictures: Sequence[Pixels], recogniser: str = "") -> Identity:
+    """One person from the face of each photo (height, width, 3)."""
+    embeddings = np.stack([one.embedding for one in faces])
+    keypoints = np.stack([one.keypoints for one in faces])
+    extents = tuple(Extent(picture.shape[1], picture.shape[0]) for picture in pictures)
+    return Identity(mean_embedding(embeddings), embeddings, keypoints[0], extents[0], recogniser, keypoints, extents)
 
 
 def identity_of(given: Embedding) -> Identity:
@@ -89,13 +104,13 @@ def identity_of(given: Embedding) -> Identity:
     if not np.isfinite(numbers).all() or not numbers.any():
         raise InvalidRequest("The face embedding holds no usable numbers. Read it anew from a photo.")
     keypoints = np.array([(point.x, point.y) for point in given.keypoints], dtype=np.float32)
-    return Identity(numbers, numbers[None], keypoints, given.extent)
+    return Identity(numbers, numbers[None], keypoints, given.extent, given.recogniser)
 
 
 def embedding_of(identity: Identity) -> Embedding:
     """A person for the wire: the mean embedding, exactly."""
     points = tuple(Point(float(x), float(y)) for x, y in identity.keypoints)
-    return Embedding(np.asarray(identity.embedding, dtype="<f4").tobytes().hex(), points, identity.extent)
+    return Embedding(np.asarray(identity.embedding, dtype="<f4").tobytes().hex(), points, identity.extent, identity.recogniser)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,25 +122,8 @@ class _Detection:
     score: float
 
 
-class _Detector(Protocol):
-    """What is used of insightface's SCRFD. Pictures are BGR; boxes (faces, 5) with the score last; keypoints (faces, 5, 2)."""
-
-    static_input_size: tuple[int, int] | None
-
-    def detect(self, img: Pixels, input_size: tuple[int, int]) -> tuple[Floats, Floats]: ...
-
-
-class _Recogniser(Protocol):
-    """What is used of insightface's ArcFaceONNX: an aligned BGR crop -> (1, 512)."""
-
-    input_size: tuple[int, int]
-    output_shape: list[int]
-
-    def get_feat(self, imgs: Pixels) -> Floats: ...
-
-
 class FaceAnalyser:
-    """Finds and recognises faces with the detector and the recogniser in one folder.
+    """Finds and recognises faces with the detector and the recogniser in one folder, or with another `recogniser` beside the detector.
 
     `folder` is absolute and holds ONNX files as insightface's packs do (antelopev2, buffalo_l), or just `det.onnx` and `rec.onnx`; nothing
     is ever downloaded. `det_sizes` are tried in turn until a face is found, then once more with a border around the photo. `providers` are
@@ -146,31 +144,41 @@ class FaceAnalyser:
         smallest_face: float = 24.0,
         hint: str = "",
         drawn: bool = False,
+        recogniser: Recogniser | None = None,
     ) -> None:
         self._drawn = drawn
         self._smallest_face = smallest_face
         self._hint = hint
-        detector, self._recogniser = _load(_pack_folder(folder), providers, det_threshold)
-        fixed = detector.static_input_size
+        pack = load_pack(folder, providers, det_threshold, recogniser)
+        fixed = pack.detector.static_input_size
         self._det_sizes = (int(fixed[0]),) if fixed else _checked_sizes(det_sizes)
-        self._detector = detector
+        self._detector, self._recogniser = pack.detector, pack.embedder
+        self._sha256 = recogniser.sha256 if recogniser is not None else ""
+
+    @property
+    def sha256(self) -> str:
+        """Of the recogniser's ONNX file: embeddings are comparable only with those of the same."""
+        if not self._sha256:
+            self._sha256 = sha256_of(Path(self._recogniser.model_file))
+        return self._sha256
 
     def analyse(self, rgb: Pixels) -> list[Face]:
         """All faces in a photo (height, width, 3), largest first; an empty list if there are none, after every retry."""
         return [self._recognise(rgb, found) for found in self._detect(rgb)]
 
-    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
+    def identify(self, pictures: Sequence[Pixels], face: int | None = None, near: Sequence[Floats] = ()) -> Identity:
         """One person from one or more photos (height, width, 3): the largest face of each, or the one with index `face`, largest first.
 
+        With `near`, keypoints (5, 2) for each photo, it is the face that lies there: as another recogniser's detector found it.
         Raises `NoFace`, `FaceTooSmall` and `NoSuchFace`, each naming the photo; `FaceError` for a photograph given to a pack of drawn
         people; `InvalidRequest` without photos.
         """
         if not pictures:
             raise InvalidRequest("A person needs at least one photo, and none was given. Add a photo that shows the face.")
-        found = [self._choose(picture, face, _name(index, len(pictures))) for index, picture in enumerate(pictures)]
-        embeddings = np.stack([one.embedding for one in found])
-        height, width = pictures[0].shape[:2]
-        return Identity(mean_embedding(embeddings), embeddings, found[0].keypoints, Extent(width, height))
+        places = [*near, *[None] * (len(pictures) - len(near))]
+        names = [_name(index, len(pictures)) for index in range(len(pictures))]
+        found = [self._choose(*each, face) for each in zip(pictures, names, places, strict=True)]
+        return identity_of_faces(found, pictures, self.sha256)
 
     def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
         """Cosine of the most similar face in a picture to an identity, -1 to 1; None if the picture shows no face."""
@@ -202,7 +210,7 @@ class FaceAnalyser:
         embedding = self._recogniser.get_feat(np.ascontiguousarray(crop[..., ::-1]))
         return Face(found.box, found.keypoints, np.asarray(embedding, dtype=np.float32).ravel(), found.score)
 
-    def _choose(self, rgb: Pixels, index: int | None, photo: str) -> Face:
+    def _choose(self, rgb: Pixels, photo: str, near: Floats | None, index: int | None) -> Face:
         faces = self._detect(rgb)
         if self._drawn and smoothness(rgb) < _PHOTOGRAPH:
             raise FaceError(f"{photo[0].upper()}{photo[1:]} looks like a photograph, so who is on it cannot be told. {self._hint}".rstrip())
@@ -211,7 +219,7 @@ class FaceAnalyser:
         if index is not None and not 0 <= index < len(faces):
             count = "only one face, number 0" if len(faces) == 1 else f"{len(faces)} faces, numbers 0 to {len(faces) - 1}, largest first"
             raise NoSuchFace(f"Face number {index} was asked for, but {photo} shows {count}. Choose one of these, or none for the largest.")
-        chosen = faces[index or 0]
+        chosen = faces[index or 0] if near is None else min(faces, key=lambda one: float(np.abs(one.keypoints - near).sum()))
         left, top, right, bottom = (float(value) for value in chosen.box)
         if min(right - left, bottom - top) < self._smallest_face:
             raise FaceTooSmall(
@@ -258,81 +266,6 @@ def cosine(one: Floats, other: Floats) -> float:
 def best_similarity(faces: Sequence[Face], identity: Identity) -> float | None:
     """Cosine of the most similar of some faces to an identity; None without faces."""
     return max((cosine(face.embedding, identity.embedding) for face in faces), default=None)
-
-
-def _pack_folder(folder: Path) -> Path:
-    """The folder that holds the ONNX files: `folder`, or its only subfolder (antelopev2's archive is nested)."""
-    if not folder.is_absolute():
-        # insightface looks for relative names below the current directory first, then downloads.
-        raise ModelError(f"The face models' folder must be given as an absolute path, and {str(folder)!r} is relative.")
-    if not folder.is_dir():
-        raise ModelError(f"The face models' folder {folder} does not exist. Install the model once more, or correct its path.")
-    inner = [entry for entry in folder.iterdir() if entry.is_dir()]
-    for candidate in [folder, *inner[:1]] if len(inner) == 1 else [folder]:
-        if any(candidate.glob("*.onnx")):
-            return candidate.resolve()
-    raise ModelError(f"The folder {folder} holds no face models (a detector and a recogniser as .onnx files). Install the model once more.")
-
-
-def _load(folder: Path, providers: Sequence[str], det_threshold: float) -> tuple[_Detector, _Recogniser]:
-    """insightface's detector and recogniser from a folder; every way in which a pack can be wrong is a `ModelError`."""
-    try:
-        runtime = importlib.import_module("onnxruntime")
-        app = importlib.import_module("insightface.app")
-    except (ImportError, OSError) as error:
-        raise ModelError(f"Faces cannot be read: a library does not load ({error}). `likeness doctor` says what to install.") from error
-    if missing := [name for name in providers if name not in runtime.get_available_providers()]:
-        raise ModelError(
-            f"onnxruntime here cannot compute with {', '.join(missing)}, only with {', '.join(runtime.get_available_providers())}. "
-            "`likeness doctor` says which packages are in each other's way."
-        )
-    try:
-        # Some of insightface's models print while they load; standard output may be somebody's protocol.
-        with contextlib.redirect_stdout(sys.stderr):
-            pack = app.FaceAnalysis(
-                name=str(folder),
-                allowed_modules=["detection", "recognition"],
-                providers=list(providers),
-                sess_options=_session_options(runtime),
-                static_shape_sessions=False,
-            )
-            pack.prepare(ctx_id=0, det_thresh=det_threshold, det_size=(DET_SIZES[0], DET_SIZES[0]))
-        return _checked_pack(folder, pack.models)
-    except ModelError:
-        raise
-    except AssertionError as error:  # how insightface says that a folder lacks a detector
-        said = f"The face models in {folder} are not complete: no detection model is among them. Install the model once more."
-        raise ModelError(said) from error
-    except Exception as error:  # onnxruntime, onnx and insightface raise unrelated types
-        said = f"The face models in {folder} cannot be loaded ({type(error).__name__}: {error}). Install the model once more."
-        raise ModelError(said) from error
-
-
-def _session_options(runtime: ModuleType) -> object:
-    """Few threads that sleep when idle: by default, onnxruntime's spin on every core while torch needs them."""
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = min(4, os.cpu_count() or 1)
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    return options
-
-
-def _checked_pack(folder: Path, models: dict[str, Any]) -> tuple[_Detector, _Recogniser]:
-    missing = [name for name in ("detection", "recognition") if name not in models]
-    if missing:
-        raise ModelError(f"The face models in {folder} are not complete: no {' and no '.join(missing)} model is among them.")
-    detector, recogniser = models["detection"], models["recognition"]
-    if not getattr(detector, "use_kps", False):
-        raise ModelError(f"The face detector in {folder} gives no keypoints, and InstantID needs five. Use one that does (SCRFD … bnkps).")
-    fixed = detector.static_input_size
-    if fixed and fixed[0] != fixed[1]:
-        raise ModelError(f"The face detector in {folder} takes {fixed[0]} x {fixed[1]} pixels, and only square inputs are supported.")
-    side, width = recogniser.input_size[0], recogniser.output_shape[-1]
-    if side % 112 and side % 128:
-        raise ModelError(f"The face recogniser in {folder} takes {side} pixels, and only multiples of 112 or 128 are supported.")
-    if width != EMBEDDING_SIZE:
-        raise ModelError(f"The face recogniser in {folder} gives {width} numbers for a face; InstantID and FaceID take {EMBEDDING_SIZE}.")
-    return detector, recogniser
 
 
 def _checked_sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -22,35 +22,32 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
 
-from protocol.errors import InvalidRequest, Lost
+from protocol.errors import Lost
 from protocol.geometry import Extent
 from protocol.jobs import (
-    AnalyseFaces,
-    BlendCharacters,
     Canvas,
     Character,
-    MakeCharacter,
+    Embedding,
     Photos,
     PictureJob,
     Sampling,
-    Share,
     Subject,
 )
-from protocol.messages import CharacterPhotos, Characters, Done, JobUpdate, Models, Priority, StatusReport
+from protocol.messages import Done, JobUpdate, Models, Priority, StatusReport
 from protocol.messages import Preview as PreviewMessage
-from protocol.results import CharacterCard, Faces, FoundFace, ModelInfo, Pictures, Status, WorkerStage
+from protocol.results import ModelInfo, Pictures, Status, WorkerStage
 
 from .live import Live, Wire
 from .live import draft as draft
+from .people import PeopleSession
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
 from .pictures import Part as Part  # for scripts, which need nothing else of that room
-from .session import ANSWER_S, TURN_S, Session
+from .session import ANSWER_S, TURN_S
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -94,7 +91,7 @@ class Options(TypedDict, total=False):
     guidance_scale: float
 
 
-def portrait_job(who: str | Character | Photos | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
+def portrait_job(who: str | Character | Photos | Embedding | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
     """The job of a portrait; without anybody, of a picture."""
     subjects: tuple[Subject, ...] = ()
     if who is not None:
@@ -112,7 +109,7 @@ def portrait_job(who: str | Character | Photos | None, prompt: str, **options: U
     )
 
 
-class Studio(Session):
+class Studio(PeopleSession):
     """A connection to the backend. `start=False` raises `NotRunning` instead of starting one.
 
     `options` are those of `likeness serve`, `environ` the environment of a backend that is started (default: this process's).
@@ -133,6 +130,18 @@ class Studio(Session):
         """Paint into the white part of `mask`; outside of it not one byte changes."""
         canvas = Canvas(picture_plane(picture), mask_plane(mask))
         return self.run(replace(portrait_job(who, prompt, **options), canvas=canvas))
+
+    def row(self, one: str | Character, other: str | Character, prompt: str, *, pictures: int = 5, **options: Unpack[Options]) -> Results:
+        """Pictures from one person to the other: the same seed and place, `pictures` of them, from all of the one to all of the other."""
+        from .comparing import in_a_row
+
+        count = max(2, pictures)
+        names = [who if isinstance(who, str) else who.name for who in (one, other)]
+        shares = [{names[0]: 1 - n / (count - 1), names[1]: n / (count - 1)} for n in range(count)]
+        people = in_a_row([self.embedding(each, model=options.get("model")) for each in shares])
+        options["count"] = 1
+        made = [self.run(portrait_job(person, prompt, **options)) for person in people]
+        return Results(tuple(each[0] for each in made), made[0].model, sum(each.seconds for each in made), made[-1].rung)
 
     def run(self, job: PictureJob, *, batch: bool = False) -> Results:
         """Do a job and wait for its pictures; `batch` lets whoever sits before a screen go first."""
@@ -200,63 +209,6 @@ class Studio(Session):
                 pause=lambda: self._client.wait(TURN_S),
             )
         )
-
-    # People ----------------------------------------------------------------------------------------------------------------------------
-    def character(
-        self, name: str, photos: Sequence[AnyPicture] | None = None, *, face: int | None = None, overwrite: bool = False
-    ) -> Character:
-        """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice.
-
-        A photo may be a region of a larger picture, `Part(canvas, (left, top, right, bottom))`; only the region is sent and kept.
-        """
-        if photos is not None:
-            self.outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
-        elif not any(card.name == name for card in self.characters()):
-            raise InvalidRequest(f"There is no character called {name!r} yet. Give its photos.")
-        return Character(name)
-
-    def blend(self, name: str, shares: dict[str, float], *, overwrite: bool = False) -> Character:
-        """A person between others: `{"anna": 0.5, "ben": 0.5}`."""
-        self.outcome(BlendCharacters(name, tuple(Share(who, weight) for who, weight in shares.items()), overwrite))
-        return Character(name)
-
-    def characters(self) -> list[CharacterCard]:
-        """The saved people."""
-        found: list[CharacterCard] = []
-        more = True
-        while more:
-            number = self._client.ask_characters(found[-1].name if found else None)
-            page = self._answer(number, Characters)
-            found += page.characters
-            more = page.more
-        return found
-
-    def rename(self, name: str, to: str) -> None:
-        """Give a person another name."""
-        self._answer(self._client.rename_character(name, to), Done)
-
-    def delete(self, name: str) -> None:
-        """Forget a person, with the photos."""
-        self._answer(self._client.delete_character(name), Done)
-
-    def export_character(self, name: str, path: str | Path) -> Path:
-        """Write a person's photos into one file, to carry to another machine."""
-        from .character_files import write_character
-
-        write_character(Path(path), name, self._answer(self._client.export_character(name), CharacterPhotos).photos)
-        return Path(path)
-
-    def import_character(self, path: str | Path, name: str | None = None, *, overwrite: bool = False) -> Character:
-        """Save the person of an exported file, under the file's name or another."""
-        from .character_files import read_character
-
-        own, photos = read_character(Path(path))
-        return self.character(name or own, photos, overwrite=overwrite)
-
-    def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
-        """The faces of a picture, largest first, and how alike each is to `character`."""
-        outcome = self.outcome(AnalyseFaces(picture_plane(picture), character))
-        return outcome.faces if isinstance(outcome, Faces) else ()
 
     # The backend -----------------------------------------------------------------------------------------------------------------------
     def models(self) -> tuple[ModelInfo, ...]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .faces import FaceAnalyser, Identity
     from .models.bundle import Model
+    from .models.recognisers import Recogniser
     from .pipelines.engine import Engine
     from .progress import Watch
 
@@ -141,22 +142,42 @@ def _id_of(folder: Path) -> str:
 def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench:
     """Open a model; its weights are read when they are first needed."""
     from .pipelines.engine import Engine
+    from .pipelines.sights import Sight
 
     model = find_model(settings, model_id or settings.model)
     device, dtype = device_and_dtype(settings)
     hush()
     people: dict[str, Identity] = {}
     faces = open_faces(model, settings)
-    return Workbench(model, faces, Engine(model, faces, characters=people.__getitem__, device=device, dtype=dtype), people)
+
+    def other(recogniser: Recogniser) -> Sight:
+        return Sight(open_recogniser(model, settings, recogniser), people.__getitem__)
+
+    engine = Engine(model, faces, characters=people.__getitem__, recognisers=other, device=device, dtype=dtype)
+    return Workbench(model, faces, engine, people)
 
 
 def open_faces(model: Model, settings: Settings) -> FaceAnalyser | None:
     """The model's face analyser, or None if it has no face models."""
-    from .faces import DET_SIZES, FaceAnalyser
-
     if model.faces is None:
         return None
-    return FaceAnalyser(model.faces, det_sizes=model.det_sizes or DET_SIZES, hint=_hint(settings) if model.drawn else "", drawn=model.drawn)
+    return open_recogniser(model, settings, model.recognisers[0] if model.recognisers else None)
+
+
+def open_recogniser(model: Model, settings: Settings, recogniser: Recogniser | None) -> FaceAnalyser:
+    """An analyser with one of the model's recognisers; for one that is an ONNX file alone the model's detector finds the faces."""
+    from .faces import DET_SIZES, FaceAnalyser
+
+    folder = model.faces if recogniser is None or recogniser.folder is None else recogniser.folder
+    if folder is None:
+        raise ModelError(f"The model {model.id!r} has no face models, so it cannot read faces. Choose another model.")
+    return FaceAnalyser(
+        folder,
+        det_sizes=model.det_sizes or DET_SIZES,
+        hint=_hint(settings) if model.drawn else "",
+        drawn=model.drawn,
+        recogniser=recogniser,
+    )
 
 
 def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from .chores import Chores, Steps
-from .protocol.desk.character_file import check_exportable, read_character_file, write_character_file
+from .protocol.desk.character_file import CharacterFile, exported, needs_photos, read_character_file, write_character_file
 from .protocol.desk.errands import Answer, Errands
 from .protocol.desk.roster import Roster
 from .protocol.errors import InvalidRequest, LikenessError, NameTaken
-from .protocol.jobs import MakeCharacter
+from .protocol.jobs import About, ImportCharacter, MakeCharacter
 from .protocol.limits import PHOTOS
 from .protocol.messages import CharacterPhotos
 from .protocol.planes import Plane
@@ -68,58 +69,70 @@ class People:
             raise InvalidRequest("There is no photo yet. Choose one or more picture files or images.")
         if len(photos) > PHOTOS:
             raise InvalidRequest(f"A character takes {PHOTOS} photos at most; more change nothing that can be seen. Choose fewer.")
+        self._need_free(name, replace)
+        self._send(MakeCharacter(name, tuple(photos), face or None, replace, model or None), name)
+
+    def _need_free(self, name: str, replace: bool) -> None:
         if not replace and any(card.name == name for card in self.cards):
             raise NameTaken(f"There is a character called {name!r} already. Choose another name, or replace it.")
 
+    def _send(self, job: MakeCharacter | ImportCharacter, name: str, notice: str = "") -> None:
         def failed(code: str, sentence: str) -> None:
             self.making = ""
             self._errands.say(sentence)
             if code == NameTaken.code:
                 self.refresh()
 
-        job = MakeCharacter(name, tuple(photos), face or None, replace, model or None)
-        self._errands.errand(job, lambda outcome: self._done(name), failed)
+        self._errands.errand(job, lambda outcome: self._done(name, notice), failed)
         self.making = name
 
-    def _done(self, name: str) -> None:
+    def _done(self, name: str, notice: str) -> None:
         self.making, self.made = "", name
+        if notice:
+            self._errands.say(f"{name} is imported. {notice}")
         self.refresh()
 
-    def export(self, name: str, path: Path) -> None:
-        """Write a character's photos as one file."""
+    def export(self, name: str, path: Path, photos: bool = False, about: About | None = None) -> None:
+        """Write a character as one file; its photos travel only if `photos`. `about` instead of the notes that are kept with it."""
 
         def take(answer: Answer) -> None:
             if isinstance(answer, CharacterPhotos):
                 self._chores.do(
-                    self._written(path, answer),
+                    self._written(path, answer, photos, about),
                     lambda _: self._errands.say(f"{name} is written to {path.name}."),
                     self._errands.say,
                 )
 
-        self._errands.ask(self._errands.client.export_character(name), take)
+        self._errands.ask(self._errands.client.export_character(name, photos), take)
 
-    def _written(self, path: Path, answer: CharacterPhotos) -> Steps[None]:
-        check_exportable(answer.name, answer.photos)
+    def _written(self, path: Path, answer: CharacterPhotos, wanted: bool, about: About | None) -> Steps[None]:
         photos: list[bytes] = []
-        for photo in answer.photos:
-            photos.append((yield from self._pictures.png(photo)))
-        write_character_file(path, answer.name, photos)
+        if needs_photos(answer) or wanted:
+            for photo in answer.photos:
+                photos.append((yield from self._pictures.png(photo)))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_character_file(path, exported(answer, photos, now, about))
 
     def import_file(self, path: Path, name: str = "", replace: bool = False) -> None:
-        """Make a character from such a file, under its own name or this one."""
+        """Make a character from such a file, under its own name or this one; what the file says of consent and licence is said."""
 
-        def then(read: tuple[str, tuple[Plane, ...]]) -> None:
+        def then(read: tuple[CharacterFile, tuple[Plane, ...]]) -> None:
             try:
-                self.make(name or read[0], read[1], replace=replace)
+                self._bring(*read, name.strip(), replace)
             except LikenessError as error:
                 self._errands.blame(error)
 
         self._chores.do(self._opened(path), then, self._errands.say)
 
-    def _opened(self, path: Path) -> Steps[tuple[str, tuple[Plane, ...]]]:
-        name, photos = read_character_file(path)
+    def _opened(self, path: Path) -> Steps[tuple[CharacterFile, tuple[Plane, ...]]]:
+        character = read_character_file(path)
         planes: list[Plane] = []
-        for photo in photos:
+        for photo in character.photos:
             planes.append(self._pictures.open_png(photo))  # Blender opens a file in one go
             yield
-        return name, tuple(planes)
+        return character, tuple(planes)
+
+    def _bring(self, character: CharacterFile, photos: tuple[Plane, ...], name: str, replace: bool) -> None:
+        name = name or character.name
+        self._need_free(name, replace)
+        self._send(character.job(photos, name, replace), name, character.notice)

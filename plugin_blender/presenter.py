@@ -20,6 +20,7 @@ from .protocol.desk.state_line import Backend, state_line
 from .protocol.desk.store import Store
 from .protocol.errors import InvalidRequest
 from .protocol.events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .protocol.jobs import About
 from .protocol.messages import Models, StatusReport
 from .protocol.planes import Plane
 from .protocol.results import CharacterCard, ModelInfo
@@ -185,9 +186,9 @@ class Presenter:
         """Throw a result away."""
         self._shelf.discard(key)
 
-    def export_character(self, name: str, path: str) -> None:
-        """Write a character to a file."""
-        self.people.export(name, Path(path))
+    def export_character(self, name: str, path: str, photos: bool = False, consent: str = "", licence: str = "") -> None:
+        """Write a character to a file, with its photos only if told so; notes that are empty stay as they are kept with it."""
+        self.people.export(name, Path(path), photos, About(consent, licence) if consent or licence else None)
 
     def import_character(self, path: str, name: str = "", replace: bool = False) -> None:
         """Make a character from such a file."""

@@ -160,11 +160,18 @@ class LIKENESS_OT_character_delete(_NeedsCharacter, bpy.types.Operator):  # noqa
 
 
 class LIKENESS_OT_character_export(_NeedsCharacter, bpy.types.Operator):  # noqa: N801
-    """Write this character's photos as one file, for another computer"""
+    """Write this character as one file, for another computer"""
 
     bl_idname = "likeness.character_export"
     bl_label = "Export Character"
 
+    photos: BoolProperty(
+        name="With its photos",
+        description="Needed where no installed model has the recogniser that read them; the file then shows the person",
+        options={"SKIP_SAVE"},
+    )
+    consent: StringProperty(name="Consent", description="What the person agreed to, for whoever imports the file", options={"SKIP_SAVE"})
+    licence: StringProperty(name="Licence", description="How the character may be used", options={"SKIP_SAVE"})
     filepath: StringProperty(subtype="FILE_PATH")
     filter_glob: StringProperty(default="*.likeness", options={"HIDDEN"})
 
@@ -175,8 +182,9 @@ class LIKENESS_OT_character_export(_NeedsCharacter, bpy.types.Operator):  # noqa
         return {"RUNNING_MODAL"}
 
     def execute(self, context: Any) -> Answer:  # noqa: ANN401
-        """Ask the backend for the photos; the file is there when the panel says so."""
-        return told(self, lambda: session().presenter.export_character(_chosen(context), bpy.path.abspath(self.filepath)))
+        """Ask the backend for what it keeps; the file is there when the panel says so."""
+        presenter, path = session().presenter, bpy.path.abspath(self.filepath)
+        return told(self, lambda: presenter.export_character(_chosen(context), path, self.photos, self.consent, self.licence))
 
 
 class LIKENESS_OT_character_import(_NeedsBackend, bpy.types.Operator):  # noqa: N801
@@ -188,7 +196,7 @@ class LIKENESS_OT_character_import(_NeedsBackend, bpy.types.Operator):  # noqa: 
     name: StringProperty(name="Name", description="Empty: as in the file", options={"SKIP_SAVE"})
     replace: BoolProperty(name="Replace", description="A character of that name", options={"SKIP_SAVE"})
     filepath: StringProperty(subtype="FILE_PATH")
-    filter_glob: StringProperty(default="*.likeness", options={"HIDDEN"})
+    filter_glob: StringProperty(default="*.likeness;*.zip", options={"HIDDEN"})
 
     def invoke(self, context: Any, event: Any) -> Answer:  # noqa: ANN401
         """Ask which."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from .desk import Desk
 from .host import Host
-from .protocol.desk.character_file import damaged, read_character_file, write_character_file
+from .protocol.desk.character_file import CharacterFile, damaged, exported, needs_photos, read_character_file, write_character_file
 from .protocol.desk.errands import Answer
 from .protocol.desk.roster import Roster
 from .protocol.errors import LikenessError, NameTaken
 from .protocol.geometry import Point
-from .protocol.jobs import AnalyseFaces, MakeCharacter
+from .protocol.jobs import AnalyseFaces
 from .protocol.messages import CharacterPhotos
 from .protocol.planes import Plane
 from .protocol.results import CharacterCard, Faces, Outcome
@@ -57,37 +58,47 @@ class People:
 
         self._roster.delete(name, done)
 
-    def export(self, name: str, path: str) -> None:
-        """Write a character's photos as one file."""
+    def export(self, name: str, path: str, photos: bool = False) -> None:
+        """Write a character as one file; its photos travel only if `photos`."""
         host = self._desk.host
 
         def take(answer: Answer) -> None:
             if isinstance(answer, CharacterPhotos):
                 self._desk.background.do(
-                    lambda: write_character(host, Path(path), answer.name, answer.photos),
+                    lambda: write_character(host, Path(path), answer, photos),
                     lambda _: host.tell(f"{name} is written to {Path(path).name}."),
                     self._desk.say,
                 )
 
-        self._desk.ask(self._desk.client.export_character(name), take)
+        self._desk.ask(self._desk.client.export_character(name, photos), take)
 
     def import_file(self, path: str) -> None:
         """Make a character from such a file."""
         host = self._desk.host
-        self._desk.background.do(lambda: read_character(host, Path(path)), lambda read: self._make(*read), self._desk.say)
+        self._desk.background.do(lambda: read_character(host, Path(path)), lambda read: self._bring(*read), self._desk.say)
 
-    def _make(self, name: str, photos: tuple[Plane, ...]) -> None:
+    def _bring(self, character: CharacterFile, photos: tuple[Plane, ...]) -> None:
+        """Save it; one whose name is taken becomes the draft where it has photos."""
+        name = character.name
+
         def failed(code: str, sentence: str) -> None:
-            if code == NameTaken.code:
+            if code == NameTaken.code and photos:
                 self.offer(name, photos, sentence)
+            elif code == NameTaken.code:
+                self._desk.say(f"There is a character called {name!r} already. Rename or delete that one, then import the file again.")
             else:
                 self._desk.say(sentence)
+
+        def saved() -> None:
+            if character.notice:
+                self._desk.say(f"{name} is imported. {character.notice}")
+            self.refresh()
 
         if any(person.name == name for person in self.persons):
             failed(NameTaken.code, f"There is a character called {name!r} already. Choose another name, or replace it.")
             return
         try:
-            self._desk.errand(MakeCharacter(name, photos), lambda outcome: self.refresh(), failed)
+            self._desk.errand(character.job(photos), lambda outcome: saved(), failed)
         except LikenessError as error:
             self._desk.blame(error)
 
@@ -114,16 +125,18 @@ class People:
         self._desk.errand(AnalyseFaces(person.thumbnail, model=self._desk.form.model), take, lambda code, sentence: failed(sentence))
 
 
-def write_character(host: Host, path: Path, name: str, photos: tuple[Plane, ...]) -> None:
-    """Write a character file, whole or not at all. Raises `InvalidRequest` for one without photos of its own."""
-    write_character_file(path, name, [host.png(photo) for photo in photos])
+def write_character(host: Host, path: Path, answer: CharacterPhotos, photos: bool) -> None:
+    """Write a character file, whole or not at all. Raises `InvalidRequest` where there is nobody to write."""
+    wanted = needs_photos(answer) or photos
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_character_file(path, exported(answer, [host.png(photo) for photo in answer.photos] if wanted else [], now))
 
 
-def read_character(host: Host, path: Path) -> tuple[str, tuple[Plane, ...]]:
-    """Name and photos of a character file. Raises `BadPicture` when it is none, is damaged, or holds more than the limits allow."""
-    name, photos = read_character_file(path)
+def read_character(host: Host, path: Path) -> tuple[CharacterFile, tuple[Plane, ...]]:
+    """What a character file holds. Raises `BadPicture` when it is none, is damaged, or holds more than the limits allow."""
+    character = read_character_file(path)
     try:
-        return name, tuple(host.from_png(photo) for photo in photos)
+        return character, tuple(host.from_png(photo) for photo in character.photos)
     except ValueError as error:
         raise damaged(path) from error
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from .presenter import Presenter
 
 PICTURES = "Pictures (*.png *.jpg *.jpeg *.webp *.bmp *.tif *.tiff)"
-CHARACTERS = "Characters (*.zip)"
+CHARACTERS = "Characters (*.likeness *.zip)"
+WITHOUT_PHOTOS = "Character (*.likeness)"
+WITH_PHOTOS = "Character with its photos (*.likeness)"
 NOBODY = "No character yet. Make one from a layer, the selection or photos."
 
 
@@ -196,9 +198,11 @@ class PeopleView(QtWidgets.QWidget):
         self.question.ask(words, "Delete", lambda _: self._presenter.delete_character(name))
 
     def _export(self, name: str) -> None:
-        path, _ = QtWidgets.QFileDialog.getSaveFileName(self, f"Export “{name}”", f"{name}.zip", CHARACTERS)
+        kinds = f"{WITHOUT_PHOTOS};;{WITH_PHOTOS}"
+        path, kind = QtWidgets.QFileDialog.getSaveFileName(self, f"Export “{name}”", f"{name}.likeness", kinds)
         if path:
-            self._presenter.export_character(name, path if path.lower().endswith(".zip") else f"{path}.zip")
+            path = path if path.lower().endswith(".likeness") else f"{path}.likeness"
+            self._presenter.export_character(name, path, kind == WITH_PHOTOS)
 
     def _import(self) -> None:
         path, _ = QtWidgets.QFileDialog.getOpenFileName(self, "Import a character", "", CHARACTERS)

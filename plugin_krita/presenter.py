@@ -152,9 +152,9 @@ class Presenter(Heart):
         self._people.delete(name)
 
     @guarded
-    def export_character(self, name: str, path: str) -> None:
-        """Write a saved character to a file."""
-        self._people.export(name, path)
+    def export_character(self, name: str, path: str, photos: bool = False) -> None:
+        """Write a saved character to a file, with its photos only if told so."""
+        self._people.export(name, path, photos)
 
     @guarded
     def import_character(self, path: str) -> None:

@@ -69,6 +69,26 @@ class Recogniser:
         return sha256_of(file) if file is not None and file.is_file() else ""
 
 
+class Digests:
+    """The sha256 of recognisers, read once for each state of a file: the large ones have 260 MB."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Path, int, int], str] = {}
+
+    def of(self, recogniser: Recogniser) -> str:
+        """As `Recogniser.digest`; empty where the file is not known or cannot be read."""
+        if recogniser.sha256 or recogniser.onnx is None:
+            return recogniser.sha256
+        try:
+            status = recogniser.onnx.stat()
+            key = recogniser.onnx, status.st_size, status.st_mtime_ns
+            if key not in self._known:
+                self._known[key] = recogniser.digest()
+            return self._known[key]
+        except (OSError, ModelError):
+            return ""
+
+
 def read_recognisers(folder: Path, model_id: str, table: Mapping[str, Any]) -> tuple[Recogniser, ...]:
     """The recognisers of a model folder by its model.toml, the main one first; raises KeyError, TypeError, ValueError for a wrong entry."""
     faces: Mapping[str, Any] = table.get("faces", {})

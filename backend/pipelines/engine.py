@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,42 +14,27 @@ from torch import Tensor
 
 from protocol.errors import Cancelled, InvalidRequest, OutOfMemory
 from protocol.geometry import Extent
-from protocol.jobs import Character, Embedding, GuideKind, ImagePrompt, PictureJob, Subject
+from protocol.jobs import GuideKind, ImagePrompt, PictureJob, Subject
 from protocol.planes import Plane
 
 from .. import images
-from ..faces import Identity, draw_keypoints, identity_of
-from ..keypoints import aligned_crop
+from ..faces import Identity, draw_keypoints
 from ..models.bundle import Family, Model
 from ..models.parts import Parts
+from ..models.recognisers import Recogniser
 from .attention import Lane
 from .control import Conditioning, GatedControlNet
 from .frames import Frame
 from .identity import IdentityNet, face_tokens
 from .ip_adapter import entry_for, face_prompt_tokens, lent_layers, picture_tokens
 from .paste import default_feather, put_back
-from .placement import Finder, place
+from .placement import place
 from .plan import Plan, guide_points, keypoint_guides, plan, sized_like
 from .preview import SD15, SDXL, latents_to_rgb
 from .sample import Hooks, Recipe, draw
+from .sights import Faces, Sight, Sights, picture_of
 
 Pixels = NDArray[np.uint8]
-FACE_CROP = 224
-"""Side of the aligned face that FaceID-Plus sees (`insightface.utils.face_align.norm_crop` in IP-Adapter's examples)."""
-
-
-class Faces(Finder, Protocol):
-    """What the engine asks of a `backend.faces.FaceAnalyser`."""
-
-    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
-        """Who the photos show."""
-        ...
-
-    def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """How alike the face in a picture is (cosine), or None without a face."""
-        ...
-
-
 class Watch(Protocol):
     """Who wants to know how a job is going. All are called from the thread that runs the job and should return at once."""
 
@@ -104,7 +89,9 @@ class _Cast:
 
 
 class Engine:
-    """Draws for one model. `faces` may be None for a model without people; `characters` looks up a saved person by name."""
+    """Draws for one model. `faces` may be None for a model without people; `characters` looks up a saved person by name, `photo` the first
+    photo of one, and `recognisers` opens another recogniser than that of `faces`, for adapters that were trained with it.
+    """
 
     def __init__(
         self,
@@ -112,12 +99,14 @@ class Engine:
         faces: Faces | None,
         *,
         characters: Callable[[str], Identity] | None = None,
+        photo: Callable[[str], Pixels | None] | None = None,
+        recognisers: Callable[[Recogniser], Sight] | None = None,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self.parts = Parts(model, device, dtype)
         self._faces = faces
-        self._characters = characters
+        self._sights = Sights(model, Sight(faces, characters, photo), recognisers)
         self._lock = threading.Lock()
 
     def run(self, job: PictureJob, watch: Watch | None = None) -> list[Picture]:
@@ -152,7 +141,7 @@ class Engine:
 
     def _cast(self, decided: Plan) -> _Cast:
         subjects = decided.job.subjects
-        identities = tuple(self._identity(subject) for subject in subjects)
+        identities = tuple(self._sights.identity(subject.who) for subject in subjects)
         guides = keypoint_guides(decided.job)
         keypoints: list[NDArray[np.float32]] = []
         for number, (subject, identity) in enumerate(zip(subjects, identities, strict=True)):
@@ -160,20 +149,6 @@ class Engine:
             region = None if subject.region is None else _mask(subject.region, decided)
             keypoints.append(place(decided, identity, points, region, self._faces, keypoints))
         return _Cast(subjects, identities, tuple(keypoints))
-
-    def _identity(self, subject: Subject) -> Identity:
-        if isinstance(subject.who, Character):
-            if self._characters is None:
-                raise InvalidRequest(f"There are no saved people here, so {subject.who.name!r} is unknown. Give photos instead.")
-            return self._characters(subject.who.name)
-        if isinstance(subject.who, Embedding):
-            return identity_of(subject.who)
-        return self._need_faces().identify([images.to_rgb(photo) for photo in subject.who.pictures], subject.who.face)
-
-    def _need_faces(self) -> Faces:
-        if self._faces is None:
-            raise InvalidRequest(f"The model {self.parts.model.id!r} has no face recogniser, so it takes no photos of people.")
-        return self._faces
 
     def _recipe(self, decided: Plan, people: _Cast) -> Recipe:
         frame, job = decided.frame, decided.job
@@ -219,13 +194,11 @@ class Engine:
         model = self.parts.model
         entry = entry_for(model, prompt.adapter, prompt.lends)
         adapter = self.parts.adapter(entry)
-        reference = images.to_rgb(prompt.reference)
         if adapter.kind.needs_face:
-            identity = self._need_faces().identify([reference])
-            crop = aligned_crop(reference, identity.keypoints, FACE_CROP) if adapter.kind.needs_picture else None
+            identity, crop = self._sights.face_prompt(prompt, entry, adapter.kind.needs_picture)
             tokens = face_prompt_tokens(self.parts, entry, identity.embeddings, crop, decided.guided)
         else:
-            tokens = picture_tokens(self.parts, entry, reference, decided.guided)
+            tokens = picture_tokens(self.parts, entry, picture_of(prompt, entry), decided.guided)
         layers = lent_layers(list(self.parts.unet.attn_processors), model.family, prompt.lends)
         return Lane(adapter, tokens, prompt.weight, prompt.window, layers, self._region(decided, prompt.region))
 

@@ -15,6 +15,7 @@ from typing import Protocol
 from protocol.checks import check_job
 from protocol.codec import reply_codec, request_codec
 from protocol.errors import Busy, LikenessError, NotGreeted, ServiceError
+from protocol.jobs import About, Reading
 from protocol.limits import CHARACTERS_PER_PAGE
 from protocol.messages import (
     Accepted,
@@ -74,6 +75,30 @@ class Door(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """A character's record (`backend.characters.Record`)."""
+
+    @property
+    def photos(self) -> tuple[Plane, ...]:
+        """What it was made from."""
+        ...
+
+    @property
+    def thumbnail(self) -> Plane:
+        """Its picture."""
+        ...
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The detector's, one per photo."""
+        ...
+
+    @property
+    def about(self) -> About:
+        """What was noted of it."""
+        ...
+
+
 class Shelf(Protocol):
     """Where the characters are (`backend.characters.CharacterStore`)."""
 
@@ -81,8 +106,8 @@ class Shelf(Protocol):
         """All, sorted by name."""
         ...
 
-    def photos(self, name: str) -> tuple[Plane, ...]:
-        """The photos that a character was made from; raises `UnknownModel`."""
+    def kept(self, name: str) -> tuple[Kept, tuple[Reading, ...]]:
+        """A character's record, and what recognisers read of it; raises `UnknownModel`."""
         ...
 
     def rename(self, name: str, to: str) -> None:
@@ -233,7 +258,7 @@ class Broker:
                 cards = [card for card in self._shelf.cards() if request.after is None or card.name > request.after]
                 return Characters(request.request, tuple(cards[:CHARACTERS_PER_PAGE]), len(cards) > CHARACTERS_PER_PAGE)
             case ExportCharacter():
-                return CharacterPhotos(request.request, request.name, self._shelf.photos(request.name))
+                return self._exported(request)
             case RenameCharacter():
                 self._shelf.rename(request.name, request.to)
             case DeleteCharacter():
@@ -241,6 +266,13 @@ class Broker:
             case Shutdown():
                 self.leaving = True
         return Done(request.request)
+
+    def _exported(self, request: ExportCharacter) -> CharacterPhotos:
+        kept, readings = self._shelf.kept(request.name)
+        photos = kept.photos if request.photos or not readings else ()  # without any reading the photos are all there is
+        return CharacterPhotos(
+            request.request, request.name, photos, kept.thumbnail, readings, kept.scores, kept.about, self._facts.release
+        )
 
     def _greet(self, peer: bytes, request: Hello) -> None:
         while len(self._clients) >= _CONNECTIONS:

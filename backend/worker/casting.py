@@ -1,4 +1,4 @@
-"""How a character is made: from photos, or as a blend of others."""
+"""How a character is made from photos."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from protocol.errors import InvalidRequest
 from protocol.jobs import MakeCharacter
 from protocol.planes import Plane
 
 from .. import images
-from ..characters import Numbers, Record
+from ..characters import Record
 from ..faces import Face, Identity, cosine
 
 Pixels = NDArray[np.uint8]
@@ -32,15 +31,13 @@ class Analyser(Protocol):
         """Faces of a picture (H, W, 3), largest first."""
         ...
 
-    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
-        """Who the photos show."""
+    def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
+        """How alike the face in a picture is, or None without a face."""
         ...
 
-
-def numbers_of(identity: Identity) -> Numbers:
-    """An identity as the store keeps it."""
-    parts = (identity.embedding, identity.embeddings, identity.keypoints)
-    return Numbers(*(np.ascontiguousarray(part, dtype=np.float32).tobytes() for part in parts))
+    def identify(self, pictures: Sequence[Pixels], face: int | None = None, near: Sequence[Floats] = ()) -> Identity:
+        """Who the photos show; with `near`, by the faces that lie at these keypoints."""
+        ...
 
 
 def made_from_photos(faces: Analyser, job: MakeCharacter, made_by: str) -> tuple[Record, Identity]:
@@ -55,27 +52,14 @@ def made_from_photos(faces: Analyser, job: MakeCharacter, made_by: str) -> tuple
         extent=identity.extent,
         photos=job.photos,
         scores=tuple(min(1.0, max(0.0, float(face.score))) for face in chosen),
-        alike=tuple(_clip(cosine(one, identity.embedding)) for one in identity.embeddings),
+        alike=alike_of(identity),
     )
     return record, identity
 
 
-def blended(name: str, made_by: str, parts: Sequence[tuple[Identity, float]], picture: Plane) -> tuple[Record, Identity]:
-    """The weighted mean of several people, rescaled to their weighted mean norm; keypoints and thumbnail are the strongest one's."""
-    weights = np.array([weight for _, weight in parts], dtype=np.float32)
-    if not weights.sum() > 0:
-        raise InvalidRequest("A blend needs at least one character with a weight above 0.")
-    weights = weights / weights.sum()
-    embeddings = np.stack([identity.embedding for identity, _ in parts])
-    direction = (weights[:, None] * embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)).sum(axis=0)
-    norm = float((weights * np.linalg.norm(embeddings, axis=1)).sum())
-    length = float(np.linalg.norm(direction))
-    if length < 1e-6:
-        raise InvalidRequest("These people are each other's opposites, so nothing is left in their middle. Change the weights.")
-    embedding = (direction * (norm / length)).astype(np.float32)
-    strongest = parts[int(weights.argmax())][0]
-    identity = Identity(embedding, embedding[None], strongest.keypoints, strongest.extent)
-    return Record(name, made_by, picture, strongest.extent), identity
+def alike_of(identity: Identity) -> tuple[float, ...]:
+    """How alike each photo is to all of them together; nothing for a blend, which has none."""
+    return tuple(_clip(cosine(one, identity.embedding)) for one in identity.embeddings)
 
 
 def thumbnail(photo: Pixels, box: Floats) -> Plane:

@@ -16,10 +16,14 @@ from protocol.errors import ModelError
 from ..config import Settings
 from ..faces import Face, FaceAnalyser, Identity
 from ..models.bundle import Model
+from ..models.recognisers import Digests, Recogniser
 from ..pipelines.engine import Engine
-from ..workbench import device_and_dtype, open_faces
+from ..pipelines.sights import Sight
+from ..workbench import device_and_dtype, open_faces, open_recogniser
+from .people import NOT_KNOWN, Eye, People
 
 Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 _SHARE_OF_GPU = 0.7
 """The rest is for what a job needs beside the weights; a job that needs more throws all other models out (the memory ladder)."""
 _SHARE_OF_RAM = 0.4
@@ -84,11 +88,11 @@ class RememberingFaces:
         """How alike the face in a picture is, or None without a face."""
         return self._faces.similarity(rgb, identity)
 
-    def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
-        """Who the photos show."""
-        key = _key(pictures, face)
+    def identify(self, pictures: Sequence[Pixels], face: int | None = None, near: Sequence[Floats] = ()) -> Identity:
+        """Who the photos show; with `near`, by the faces that lie at these keypoints."""
+        key = _key(pictures, face) + b"".join(points.tobytes() for points in near)
         if key not in self._known:
-            self._known[key] = self._faces.identify(pictures, face)
+            self._known[key] = self._faces.identify(pictures, face, near) if len(near) else self._faces.identify(pictures, face)
             while len(self._known) > _KEPT_IDENTITIES:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)
@@ -96,14 +100,50 @@ class RememberingFaces:
 
 
 class Desk:
-    """One opened model."""
+    """One opened model, with its recognisers: the one in its face models at once, others when an adapter asks for them."""
 
-    def __init__(self, model: Model, settings: Settings, characters: Callable[[str], Identity]) -> None:
+    def __init__(self, model: Model, settings: Settings, people: People, digests: Digests) -> None:
         found = open_faces(model, settings)
         self.faces = RememberingFaces(found) if found is not None else None
+        self._model, self._settings, self._people, self._digests = model, settings, people, digests
+        self._eyes: dict[str, Eye] = {}
         device, dtype = device_and_dtype(settings)
-        self.engine = Engine(model, self.faces, characters=characters, device=device, dtype=dtype)
+        self.engine = Engine(
+            model,
+            self.faces,
+            characters=lambda name: people.identity(name, self.eye()),
+            photo=people.photo,
+            recognisers=self._sight,
+            device=device,
+            dtype=dtype,
+        )
         self._files = _size_of_files(model, dtype.itemsize)
+
+    def eye(self, recogniser: Recogniser | None = None) -> Eye:
+        """A recogniser at work, by default the one in the model's face models; `ModelError` for a model without."""
+        main = self._model.recognisers[0] if self._model.recognisers else None
+        chosen = recogniser or main
+        if chosen is None or chosen == main:
+            name, digest = (self._model.id, "") if main is None else (main.name, self._digests.of(main))
+            return Eye(name, digest or NOT_KNOWN, self.need_faces())
+        if chosen.name not in self._eyes:
+            faces = RememberingFaces(open_recogniser(self._model, self._settings, chosen))
+            self._eyes[chosen.name] = Eye(chosen.name, self._digests.of(chosen) or NOT_KNOWN, faces)
+        return self._eyes[chosen.name]
+
+    def eye_for(self, adapter: str | None) -> Eye:
+        """The recogniser of one of the model's image adapters, or InstantID's (None; without InstantID that in the face models)."""
+        if not self._model.recognisers or (adapter is None and not self._model.instant_id):
+            return self.eye()
+        return self.eye(self._model.recogniser(None if adapter is None else self._model.adapter(adapter)))
+
+    def eyes(self) -> list[Eye]:
+        """All recognisers of the model, the one in its face models first."""
+        return [self.eye(), *(self.eye(recogniser) for recogniser in self._model.recognisers[1:])]
+
+    def _sight(self, recogniser: Recogniser) -> Sight:
+        eye = self.eye(recogniser)
+        return Sight(eye.faces, lambda name: self._people.identity(name, eye), self._people.photo)
 
     def need_faces(self) -> RememberingFaces:
         """The face analyser; `ModelError` for a model without."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import platform
 import time
 from collections.abc import Generator, Sequence
@@ -17,20 +16,23 @@ from numpy.typing import NDArray
 
 from protocol.errors import ModelError
 from protocol.geometry import Box, Point
-from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, Job, MakeCharacter, PictureJob
-from protocol.planes import Plane
-from protocol.results import Embedded, FoundFace, MadeCharacter, MadePicture, ModelInfo, Outcome, Pictures
+from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
+from protocol.limits import RECOGNISERS
+from protocol.results import Embedded, FoundFace, MadePicture, ModelInfo, Outcome, Pictures, RecogniserInfo
 from protocol.results import Faces as FacesOutcome
 
 from .. import images
 from ..characters import CharacterStore
 from ..config import Settings
 from ..faces import Face, Identity, cosine, embedding_of
+from ..models.bundle import Model, readers_of
+from ..models.recognisers import Digests
 from ..pipe import Beat
 from ..workbench import device_and_dtype, find_model, hush, installed
-from .casting import blended, made_from_photos, numbers_of
 from .desks import Desk, Desks, memory_budget
 from .memory import Rung
+from .people import People
+from .register import Register
 from .serve import Watch
 
 Pixels = NDArray[np.uint8]
@@ -42,7 +44,9 @@ class Studio:
 
     def __init__(self, settings: Settings, characters: Path, budget: int | None = None) -> None:
         self._settings = settings
-        self._characters = CharacterStore(characters)
+        self._people = People(CharacterStore(characters))
+        self._digests = Digests()
+        self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
         hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
@@ -57,7 +61,7 @@ class Studio:
     def models(self) -> tuple[ModelInfo, ...]:
         """The installed models, the one that is used by default first. A damaged one is left out here; `likeness doctor` tells of it."""
         ids = sorted(installed(self._settings), key=lambda name: (name != self._settings.model, name))
-        return tuple(info for name in ids if (info := _info(self._settings, name)) is not None)[:64]
+        return tuple(info for name in ids if (info := _info(self._settings, name, self._digests)) is not None)[:64]
 
     def beat(self) -> Beat:
         """The device's memory and what is loaded."""
@@ -88,9 +92,11 @@ class Studio:
             case Embed():
                 return self._embed(job)
             case MakeCharacter():
-                return self._make(job)
+                return self._register.make(job, self._desk(job.model).eye())
             case BlendCharacters():
-                return self._blend(job)
+                return self._register.blend(job, self._desk(job.model).eyes())
+            case ImportCharacter():
+                return self._register.bring(job, lambda: self._desk(job.model).eye())
 
     # Inside ----------------------------------------------------------------------------------------------------------------------------
     def _draw(self, job: PictureJob, watch: Watch, rung: str | None) -> Pictures:
@@ -101,44 +107,29 @@ class Studio:
         return Pictures(pictures, desk.engine.parts.model.id[:80], time.monotonic() - began, rung)
 
     def _analyse(self, job: AnalyseFaces) -> FacesOutcome:
-        faces = self._desk(job.model).need_faces()
-        who = self._identity(job.character) if job.character is not None else None
-        return FacesOutcome(tuple(_found(face, who) for face in faces.analyse(images.to_rgb(job.picture))[:128]))
+        eye = self._desk(job.model).eye()
+        who = self._people.identity(job.character, eye) if job.character is not None else None
+        return FacesOutcome(tuple(_found(face, who) for face in eye.faces.analyse(images.to_rgb(job.picture))[:128]))
 
     def _embed(self, job: Embed) -> Embedded:
-        photos = [images.to_rgb(photo) for photo in job.photos]
-        return Embedded(embedding_of(self._desk(job.model).need_faces().identify(photos, job.face)))
+        eye = self._desk(job.model).eye_for(job.adapter)
+        if job.shares:
+            return Embedded(embedding_of(self._people.between(job.shares, eye)))
+        return Embedded(embedding_of(eye.faces.identify([images.to_rgb(photo) for photo in job.photos], job.face)))
 
-    def _make(self, job: MakeCharacter) -> MadeCharacter:
-        made_by = hashlib.blake2b(repr((job.name, job.face)).encode() + b"".join(map(_digest, job.photos)), digest_size=16).hexdigest()
-        self._characters.check_name(job.name, made_by, job.replace)
-        record, identity = made_from_photos(self._desk(job.model).need_faces(), job, made_by)
-        return MadeCharacter(self._characters.save(record, numbers_of(identity), job.replace))
-
-    def _blend(self, job: BlendCharacters) -> MadeCharacter:
-        made_by = hashlib.blake2b(repr(job).encode(), digest_size=16).hexdigest()
-        self._characters.check_name(job.name, made_by, job.replace)
-        parts = [(self._identity(share.character), share.weight) for share in job.shares]
-        thumbnails = {card.name: card.thumbnail for card in self._characters.cards()}
-        strongest = max(job.shares, key=lambda share: share.weight).character
-        record, identity = blended(job.name, made_by, parts, thumbnails[strongest])
-        return MadeCharacter(self._characters.save(record, numbers_of(identity), job.replace))
-
-    def _identity(self, name: str) -> Identity:
-        numbers, extent = self._characters.identity(name)
-        return Identity(
-            embedding=_floats(numbers.embedding),
-            embeddings=_floats(numbers.embeddings).reshape(-1, 512),
-            keypoints=_floats(numbers.keypoints).reshape(5, 2),
-            extent=extent,
-        )
+    def _recognisers(self) -> dict[str, str]:
+        """The recognisers of all installed models, sha256 -> name."""
+        found: dict[str, str] = {}
+        for info in self.models():
+            found |= {recogniser.sha256: recogniser.name for recogniser in info.recognisers}
+        return found
 
     def _desk(self, model_id: str | None) -> Desk:
         """An opened model."""
         return self._desks.get(model_id or self._settings.model)
 
     def _open(self, name: str) -> Desk:
-        return Desk(find_model(self._settings, name), self._settings, self._identity)
+        return Desk(find_model(self._settings, name), self._settings, self._people, self._digests)
 
     @contextmanager
     def _alone(self) -> Generator[None]:
@@ -176,7 +167,7 @@ class _EngineWatch:
         return self._watch.cancelled()
 
 
-def _info(settings: Settings, name: str) -> ModelInfo | None:
+def _info(settings: Settings, name: str, digests: Digests) -> ModelInfo | None:
     try:
         model = find_model(settings, name)
     except ModelError:
@@ -193,7 +184,16 @@ def _info(settings: Settings, name: str) -> ModelInfo | None:
         steps=model.defaults.steps,
         guidance_scale=model.defaults.guidance_scale,
         negative=model.defaults.negative[:4000],
+        recognisers=_recogniser_infos(model, digests),
     )
+
+
+def _recogniser_infos(model: Model, digests: Digests) -> tuple[RecogniserInfo, ...]:
+    """What a model's recognisers are, without those whose file is not known before they are loaded."""
+    known = [(one, digests.of(one)) for one in model.recognisers]
+    return tuple(
+        RecogniserInfo(one.name, digest, readers_of(model, one), one.licence, one.same, one.strangers) for one, digest in known if digest
+    )[:RECOGNISERS]
 
 
 def _found(face: Face, who: Identity | None) -> FoundFace:
@@ -209,11 +209,3 @@ def _clipped(similarities: Sequence[float | None]) -> tuple[float | None, ...]:
 
 def _clip(cosine: float) -> float:
     return min(1.0, max(-1.0, cosine))
-
-
-def _floats(data: bytes) -> Floats:
-    return np.frombuffer(data, dtype=np.float32).copy()
-
-
-def _digest(plane: Plane) -> bytes:
-    return hashlib.blake2b(plane.data, digest_size=16).digest()

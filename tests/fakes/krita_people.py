@@ -8,7 +8,7 @@ from fake_backend import FakeBackend
 
 from protocol.errors import NameTaken
 from protocol.geometry import Box, Extent, Point
-from protocol.jobs import AnalyseFaces, Job, MakeCharacter, PictureJob
+from protocol.jobs import AnalyseFaces, ImportCharacter, Job, MakeCharacter, PictureJob, Reading
 from protocol.messages import (
     Accepted,
     Acknowledge,
@@ -61,7 +61,9 @@ class PeopleBackend(FakeBackend):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, self._reply)
         self.characters: dict[str, tuple[Plane, ...]] = {}
+        self.readings: dict[str, tuple[Reading, ...]] = {}
         self.made: list[MakeCharacter] = []
+        self.brought: list[ImportCharacter] = []
         self.pictures: list[PictureJob] = []
         self.outcomes: dict[str, Outcome] = {}
         self.acknowledged: list[str] = []
@@ -90,7 +92,9 @@ class PeopleBackend(FakeBackend):
                 self.characters.pop(request.name)
                 return [Done(number)]
             case ExportCharacter():
-                return [CharacterPhotos(number, request.name, self.characters[request.name])]
+                readings = self.readings.get(request.name, ())
+                photos = self.characters[request.name] if request.photos or not readings else ()
+                return [CharacterPhotos(number, request.name, photos, self._card(request.name).thumbnail, readings, release="0.1.0")]
             case AskStatus():
                 return [Rejected(number, "busy", "Too much is waiting already.")]
         return []
@@ -111,6 +115,10 @@ class PeopleBackend(FakeBackend):
                 self.made.append(job)
                 self.characters[job.name] = job.photos
                 self.outcomes[request.job_id] = MadeCharacter(self._card(job.name))
+            case ImportCharacter():
+                self.brought.append(job)
+                self.characters[job.name], self.readings[job.name] = job.photos, job.readings
+                self.outcomes[request.job_id] = MadeCharacter(self._card(job.name))
             case PictureJob():
                 self.pictures.append(job)
                 return end(Stage.QUEUED)
@@ -118,6 +126,6 @@ class PeopleBackend(FakeBackend):
 
     def _card(self, name: str) -> CharacterCard:
         photos = self.characters[name]
-        thumbnail = photo(bytes(photos[0].data[:1])[0], 32, Layout.RGB8)
+        thumbnail = photo(bytes(photos[0].data[:1])[0] if photos else 1, 32, Layout.RGB8)
         scores = tuple(0.9 - n / 10 for n in range(len(photos)))
         return CharacterCard(name, thumbnail, scores, tuple(0.8 - n / 10 for n in range(len(photos))))

@@ -156,8 +156,8 @@ class FakePresenter:
     def delete_character(self, name: str) -> None:
         self.asked.append(("delete_character", name))
 
-    def export_character(self, name: str, path: str) -> None:
-        self.asked.append(("export_character", name, path))
+    def export_character(self, name: str, path: str, photos: bool = False) -> None:
+        self.asked.append(("export_character", name, path, photos))
 
     def import_character(self, path: str) -> None:
         self.asked.append(("import_character", path))

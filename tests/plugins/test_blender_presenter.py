@@ -20,6 +20,7 @@ from plugin_blender.protocol.errors import InvalidRequest, NameTaken
 from plugin_blender.protocol.jobs import GuideKind
 from plugin_blender.protocol.planes import Layout
 from plugin_blender.protocol.results import ModelInfo
+from saved_people import kept, reading
 
 from backend.character_files import read_character, write_character
 from plugin_blender.asking import job_of, left_out
@@ -28,6 +29,7 @@ from plugin_blender.png_steps import png_in_steps
 from plugin_blender.tickets import Ticket, ticket_from
 from plugin_blender.wish import Kind, Wish, wish_from
 from protocol.geometry import Extent
+from protocol.jobs import About
 from protocol.messages import JobUpdate
 from protocol.messages import Stage as JobStage
 from protocol.planes import Layout as TheirLayout
@@ -289,13 +291,21 @@ def test_an_exported_character_is_read_by_scripts_and_one_of_theirs_is_imported(
     stage.presenter.people.make("Anna", [grey(level=90)])
     stage.until(lambda: stage.presenter.characters)
     file = tmp_path / "anna.likeness"
-    stage.presenter.export_character("Anna", str(file))
+    backend.readings["Anna"] = (reading(),)
+    stage.presenter.export_character("Anna", str(file), photos=True, consent="Anna said yes.")
     stage.until(file.is_file)
-    name, photos = read_character(file)
-    assert (name, len(photos), photos[0].extent.width, set(bytes(photos[0].data))) == ("Anna", 1, 64, {90})
-    write_character(tmp_path / "b.likeness", "Berta", [TheirPlane(TheirLayout.RGB8, Extent(8, 8), bytes(192))])
+    anna, photos = read_character(file)
+    assert (anna.name, len(photos), photos[0].extent.width, set(bytes(photos[0].data))) == ("Anna", 1, 64, {90})
+    assert (anna.readings, anna.about.consent, anna.made_by) == ((reading(),), "Anna said yes.", "Likeness 0.1.0")
+    stage.presenter.export_character("Anna", str(tmp_path / "alone.likeness"))
+    stage.until((tmp_path / "alone.likeness").is_file)
+    assert read_character(tmp_path / "alone.likeness")[1] == ()
+    berta = kept("Berta", [TheirPlane(TheirLayout.RGB8, Extent(8, 8), bytes(192))], about=About("", "CC0"))
+    write_character(tmp_path / "b.likeness", berta, photos=True)
     stage.presenter.import_character(str(tmp_path / "b.likeness"))
-    stage.until(lambda: "Berta" in backend.characters)
+    stage.until(lambda: "Berta is imported." in stage.presenter.notice)
+    assert "Licence: CC0" in stage.presenter.notice
+    assert [(job.name, job.readings, len(job.photos)) for job in backend.brought] == [("Berta", (reading(),), 1)]
     stage.presenter.import_character(str(tmp_path / "gone.likeness"))
     stage.until(lambda: "gone.likeness" in stage.presenter.notice)
 

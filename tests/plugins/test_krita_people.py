@@ -12,11 +12,12 @@ from krita_people import PeopleBackend, photo
 from krita_stage import Stage
 from plugin_krita.protocol.geometry import Bounds, Extent, Point
 from plugin_krita.protocol.planes import Layout, Plane
+from saved_people import kept, reading
 
 from backend.character_files import read_character, write_character
 from plugin_krita.asking import fitted
 from plugin_krita.form import Pose
-from protocol.jobs import GuideKind
+from protocol.jobs import About, GuideKind
 
 
 def ours(faces: int, side: int = 64) -> Plane:
@@ -183,21 +184,42 @@ def test_renaming_and_deleting_reach_the_form_too(stage: Stage):
 
 def test_a_character_file_of_the_docker_is_one_of_the_command_line_and_the_other_way_round(stage: Stage, tmp_path: Path):
     stage.backend.characters["Anna"] = (photo(1), photo(1, 32))
+    stage.backend.readings["Anna"] = (reading(photos=2),)
     stage.until(lambda: stage.presenter.persons)
-    stage.presenter.export_character("Anna", str(tmp_path / "anna.likeness"))
+    stage.presenter.export_character("Anna", str(tmp_path / "anna.likeness"), photos=True)
     stage.until(lambda: stage.host.told)
-    name, photos = read_character(tmp_path / "anna.likeness")
-    assert (name, [one.extent.width for one in photos]) == ("Anna", [64, 32])
-    write_character(tmp_path / "ben.likeness", "Ben", photos)
+    anna, photos = read_character(tmp_path / "anna.likeness")
+    assert (anna.name, anna.readings, [one.extent.width for one in photos]) == ("Anna", (reading(photos=2),), [64, 32])
+    write_character(tmp_path / "ben.likeness", kept("Ben", photos, about=About("Ben said yes.", "CC0")), photos=True)
     stage.presenter.import_character(str(tmp_path / "ben.likeness"))
     stage.until(lambda: len(stage.presenter.persons) == 2)
-    assert [len(job.photos) for job in stage.backend.made] == [2]
+    assert [(len(job.photos), job.readings) for job in stage.backend.brought] == [(2, (reading(),))]
+    assert "Consent: Ben said yes. Licence: CC0" in stage.presenter.notice
+
+
+def test_photos_stay_behind_unless_told_and_a_character_that_was_never_read_takes_them_along(stage: Stage, tmp_path: Path):
+    stage.backend.characters = {"Anna": (photo(1),), "Old": (photo(1),)}
+    stage.backend.readings["Anna"] = (reading(),)
+    stage.until(lambda: len(stage.presenter.persons) == 2)
+    for name in ("Anna", "Old"):
+        stage.presenter.export_character(name, str(tmp_path / f"{name}.likeness"))
+    stage.until(lambda: len(stage.host.told) == 2)
+    assert [len(read_character(tmp_path / f"{name}.likeness")[1]) for name in ("Anna", "Old")] == [0, 1]
+
+
+def test_a_file_without_photos_whose_name_is_taken_is_a_sentence(stage: Stage, tmp_path: Path):
+    stage.backend.characters["Anna"] = (photo(1),)
+    stage.until(lambda: stage.presenter.persons)
+    write_character(tmp_path / "anna.likeness", kept("Anna"))
+    stage.presenter.import_character(str(tmp_path / "anna.likeness"))
+    stage.until(lambda: "Rename or delete that one" in stage.presenter.notice)
+    assert (stage.backend.brought, stage.presenter.draft) == ([], ())
 
 
 def test_an_imported_character_whose_name_is_taken_becomes_the_draft(stage: Stage, tmp_path: Path):
     stage.backend.characters["Anna"] = (photo(1),)
     stage.until(lambda: stage.presenter.persons)
-    write_character(tmp_path / "anna.likeness", "Anna", (photo(1),))
+    write_character(tmp_path / "anna.likeness", kept("Anna", (photo(1),)), photos=True)
     stage.presenter.import_character(str(tmp_path / "anna.likeness"))
     stage.until(lambda: looked_at(stage, 1))
     assert stage.presenter.draft_name == "Anna"

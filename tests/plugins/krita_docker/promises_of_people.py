@@ -102,11 +102,15 @@ def test_a_character_is_deleted_only_after_a_yes(docker, presenter, words, test_
 def test_characters_are_exported_and_imported(docker, presenter, monkeypatch):
     from plugin_krita.qt import QtWidgets
 
-    monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", staticmethod(lambda *_: ("out/anna", "")))
+    kinds = iter((0, 1))
+    chosen = staticmethod(lambda *asked: ("out/anna", asked[3].split(";;")[next(kinds)]))
+    monkeypatch.setattr(QtWidgets.QFileDialog, "getSaveFileName", chosen)
     monkeypatch.setattr(QtWidgets.QFileDialog, "getOpenFileName", staticmethod(lambda *_: ("in/ben.zip", "")))
     actions_for(docker, "Anna")["Export"].trigger()
+    actions_for(docker, "Anna")["Export"].trigger()
     actions_for(docker, "Anna")["Import"].trigger()
-    assert presenter.asked == [("export_character", "Anna", "out/anna.zip"), ("import_character", "in/ben.zip")]
+    exports = [("export_character", "Anna", "out/anna.likeness", photos) for photos in (False, True)]
+    assert presenter.asked == [*exports, ("import_character", "in/ben.zip")]
 
 
 def test_without_a_character_only_import_can_be_chosen(docker, presenter):
