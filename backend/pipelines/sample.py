@@ -28,11 +28,12 @@ from .checks import checked
 from .choices import Mode
 from .control import Conditioning, paced
 from .guidance import rescaled
+from .halves import taking
 from .identity import IdentityNet
 from .inversion import accent as spoken
 from .inversion import speaking
 from .lora import Worn, accent, wearing
-from .quick import Shortening, taking
+from .quick import FULLY, Shortening
 from .schedulers import ETAS
 from .tiles import tiled
 
@@ -66,7 +67,7 @@ class Recipe:
     guidance_rescale: float = 0.0
     tiled: bool = False
     """Whether the VAE works in tiles."""
-    shortening: Shortening = Shortening()
+    shortening: Shortening = FULLY
 
 
 @dataclass(slots=True)
