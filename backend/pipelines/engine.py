@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,27 +15,39 @@ from torch import Tensor
 
 from protocol.errors import Cancelled, InvalidRequest, OutOfMemory
 from protocol.geometry import Extent
-from protocol.jobs import GuideKind, ImagePrompt, PictureJob, Subject
+from protocol.jobs import Crop, GuideKind, ImagePrompt, PictureJob
 from protocol.planes import Plane
 
 from .. import images
 from ..faces import Identity, draw_keypoints
-from ..models.bundle import Family, Model
+from ..models.bundle import AdapterEntry, Family, Model
+from ..models.kept import digest
 from ..models.parts import Parts
 from ..models.recognisers import Recogniser
+from ..models.shelf import embeddings
+from .arriving import Arrivals
 from .attention import Lane
+from .blocks import layers_of
+from .cast import Cast, cast_of, likenesses
 from .control import Conditioning, GatedControlNet
+from .crops import cropped
+from .following import Following, Tally
 from .frames import Frame
 from .identity import IdentityNet, face_tokens
-from .ip_adapter import entry_for, face_prompt_tokens, lent_layers, picture_tokens
+from .inversion import named
+from .ip_adapter import entry_for, face_prompt_tokens, picture_tokens
+from .lora import Worn
 from .paste import default_feather, put_back
-from .placement import place
-from .plan import Plan, guide_points, keypoint_guides, plan, sized_like
-from .preview import SD15, SDXL, latents_to_rgb
+from .plan import Plan, keypoint_guides, plan, sized_like
+from .preview import SD15, SDXL, PreviewMatrix, latents_to_rgb
+from .quick import Shortening
 from .sample import Hooks, Recipe, draw
 from .sights import Faces, Sight, Sights, picture_of
+from .tiles import needs_tiles
 
 Pixels = NDArray[np.uint8]
+
+
 class Watch(Protocol):
     """Who wants to know how a job is going. All are called from the thread that runs the job and should return at once."""
 
@@ -67,7 +80,8 @@ class Unwatched:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One result. `pixels` (H, W, 3) at the size asked for; `similarities` has one cosine per subject, None where no face was found.
+    """One result. `pixels` (H, W, 3) at the size asked for; `similarities` has one cosine per subject, of the face where theirs was asked
+    for, None where none was found.
 
     `drawn` is the size that the model drew at; `keypoints` (5, 2), one per subject, where its face was asked for, in pixels of the result.
     """
@@ -77,15 +91,6 @@ class Picture:
     similarities: tuple[float | None, ...]
     drawn: Extent
     keypoints: tuple[NDArray[np.float32], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Cast:
-    """The job's people and where their faces go, (5, 2) in pixels of what is drawn."""
-
-    subjects: tuple[Subject, ...]
-    identities: tuple[Identity, ...]
-    keypoints: tuple[NDArray[np.float32], ...]
 
 
 class Engine:
@@ -108,6 +113,9 @@ class Engine:
         self._faces = faces
         self._sights = Sights(model, Sight(faces, characters, photo), recognisers)
         self._lock = threading.Lock()
+        self._following = Following(self.parts, faces, self._recipe)
+        self.always_tiled = False
+        """Whether the VAE works in tiles whatever a job says: what a worker short of memory turns on."""
 
     def run(self, job: PictureJob, watch: Watch | None = None) -> list[Picture]:
         """Draw the pictures of `job`, in the order of their seeds.
@@ -121,7 +129,7 @@ class Engine:
                 raise Cancelled("The job was cancelled before it began.")
             decided = plan(job, self.parts.model)
             try:
-                people = self._cast(decided)
+                people = cast_of(decided, [self._sights.identity(one.who) for one in job.subjects], self._faces)
                 recipe = self._recipe(decided, people)
                 return [self._picture(decided, people, recipe, number, watch) for number in range(job.count)]
             except torch.OutOfMemoryError as error:
@@ -130,27 +138,18 @@ class Engine:
                     f"A picture of {size} pixels does not fit into the memory of {self.parts.device}. Use a smaller one."
                 ) from error
 
-    def _picture(self, decided: Plan, people: _Cast, recipe: Recipe, number: int, watch: Watch) -> Picture:
+    def _picture(self, decided: Plan, people: Cast, recipe: Recipe, number: int, watch: Watch) -> Picture:
         seed = decided.seeds[number]
-        drawn = draw(self.parts, recipe, seed, _hooks(decided, number, watch, self.parts))
-        pixels = _finished(drawn, decided)
-        seen = decided.frame.cut(pixels)
-        alike = tuple(self._faces.similarity(seen, who) if self._faces else None for who in people.identities)
+        tally = Tally(watch.step, number, decided.job.count, sum(self._following.reckoned(decided, people)))
+        hooks = partial(_hooks, watch, tally, self.parts)
+        drawn = draw(self.parts, recipe, seed, hooks(decided))
+        decided, people, drawn = self._following.second(decided, people, drawn, seed, tally, hooks)
+        pixels = self._following.faces(decided, people, _finished(drawn, decided), seed, tally, hooks)
+        alike = likenesses(pixels, decided, people, self._faces)
         places = tuple(decided.frame.outward(points) for points in people.keypoints)
-        return Picture(pixels, seed, alike, recipe.extent, places)
+        return Picture(pixels, seed, alike, decided.frame.extent, places)
 
-    def _cast(self, decided: Plan) -> _Cast:
-        subjects = decided.job.subjects
-        identities = tuple(self._sights.identity(subject.who) for subject in subjects)
-        guides = keypoint_guides(decided.job)
-        keypoints: list[NDArray[np.float32]] = []
-        for number, (subject, identity) in enumerate(zip(subjects, identities, strict=True)):
-            points = guide_points(guides[number]) if number < len(guides) else None
-            region = None if subject.region is None else _mask(subject.region, decided)
-            keypoints.append(place(decided, identity, points, region, self._faces, keypoints))
-        return _Cast(subjects, identities, tuple(keypoints))
-
-    def _recipe(self, decided: Plan, people: _Cast) -> Recipe:
+    def _recipe(self, decided: Plan, people: Cast) -> Recipe:
         frame, job = decided.frame, decided.job
         lanes: list[Lane] = []
         nets: list[Conditioning] = []
@@ -176,37 +175,59 @@ class Engine:
             strength=decided.strength,
             lanes=tuple(lanes),
             nets=tuple(nets),
+            guidance_rescale=job.sampling.guidance_rescale or 0.0,
+            tiled=self._in_tiles(decided),
+            shortening=Shortening.of(job.sampling.shortcuts),
+            loras=tuple(Worn(self.parts.lora(one.name), one.weight) for one in job.loras if one.weight != 0),
+            inversions=tuple(map(self.parts.inversion, named((job.prompt, decided.negative), embeddings(self.parts.model)))),
         )
 
-    def _add_person(self, decided: Plan, people: _Cast, number: int, lanes: list[Lane], nets: list[Conditioning]) -> None:
+    def _in_tiles(self, decided: Plan) -> bool:
+        asked = decided.job.sampling.tiled
+        if asked is not None or self.always_tiled:
+            return self.always_tiled or bool(asked)
+        return needs_tiles(self.parts.base["vae"], decided.frame.extent, self.parts.model.extent)
+
+    def _add_person(self, decided: Plan, people: Cast, number: int, lanes: list[Lane], nets: list[Conditioning]) -> None:
         subject, identity = people.subjects[number], people.identities[number]
         adapter = self.parts.face_adapter
-        tokens = face_tokens(adapter, identity.embedding[None], decided.guided)
-        region = self._region(decided, subject.region)
+        face = identity.embedding[None]
+        tokens = self.parts.kept.get(adapter, digest("person", face, decided.guided), lambda: face_tokens(adapter, face, decided.guided))
+        region = self._on_device(people.regions[number])
         if subject.adapter > 0:
-            lanes.append(Lane(adapter, tokens, subject.adapter, subject.adapter_window, region=region))
+            lanes.append(Lane(adapter, tokens, subject.adapter, subject.adapter_window, region=region, schedule=subject.adapter_schedule))
         if subject.identity_net > 0:
             net = IdentityNet.of(self.parts.identity_net, tokens, region)
             picture = _keypoint_picture(decided, number, people.keypoints[number])
-            nets.append(Conditioning(net, picture, subject.identity_net, subject.identity_net_window))
+            nets.append(Conditioning(net, picture, subject.identity_net, subject.identity_net_window, subject.identity_net_schedule))
 
     def _image_prompt(self, decided: Plan, prompt: ImagePrompt) -> Lane:
         model = self.parts.model
         entry = entry_for(model, prompt.adapter, prompt.lends)
         adapter = self.parts.adapter(entry)
         if adapter.kind.needs_face:
+            _check_face_prompt(prompt, entry)
             identity, crop = self._sights.face_prompt(prompt, entry, adapter.kind.needs_picture)
-            tokens = face_prompt_tokens(self.parts, entry, identity.embeddings, crop, decided.guided)
+            content = digest("face", identity.embeddings, crop, decided.guided)
+            make = partial(face_prompt_tokens, self.parts, entry, identity.embeddings, crop, decided.guided)
         else:
-            tokens = picture_tokens(self.parts, entry, picture_of(prompt, entry), decided.guided)
-        layers = lent_layers(list(self.parts.unet.attn_processors), model.family, prompt.lends)
-        return Lane(adapter, tokens, prompt.weight, prompt.window, layers, self._region(decided, prompt.region))
+            negative = None if prompt.negative is None else cropped(images.to_rgb(prompt.negative), prompt.crop, self._faces)
+            reference = cropped(picture_of(prompt, entry), prompt.crop, self._faces)
+            content = digest("picture", entry.encoder, reference, negative, decided.guided)
+            make = partial(picture_tokens, self.parts, entry, reference, decided.guided, negative)
+        tokens = self.parts.kept.get(adapter, content, make)
+        layers = layers_of(list(self.parts.unet.attn_processors), model.family, prompt)
+        return Lane(adapter, tokens, prompt.weight, prompt.window, layers, self._region(decided, prompt.region), prompt.schedule)
 
     def _region(self, decided: Plan, plane: Plane | None) -> Tensor | None:
         if plane is None:
             return None
-        mask = decided.frame.cut_and_scale(_mask(plane, decided))
-        return torch.as_tensor(mask.astype(np.float32) / 255)[None].to(self.parts.device, self.parts.dtype)
+        mask = images.to_mask(sized_like(plane, decided.extent, "The region of an image prompt"))
+        return self._on_device(decided.frame.cut_and_scale(mask).astype(np.float32) / 255)
+
+    def _on_device(self, region: NDArray[np.float32] | None) -> Tensor | None:
+        """A region (H, W) -> (1, H, W) where the model is."""
+        return None if region is None else torch.as_tensor(region)[None].to(self.parts.device, self.parts.dtype)
 
 
 def _finished(drawn: Pixels, decided: Plan) -> Pixels:
@@ -219,8 +240,12 @@ def _finished(drawn: Pixels, decided: Plan) -> Pixels:
     return whole[-box.y :, -box.x :][: decided.extent.height, : decided.extent.width]
 
 
-def _mask(plane: Plane, decided: Plan) -> Pixels:
-    return images.to_mask(sized_like(plane, decided.extent, "The region"))
+def _check_face_prompt(prompt: ImagePrompt, entry: AdapterEntry) -> None:
+    if prompt.crop is not Crop.SQUASH or prompt.negative is not None:
+        what = "a negative picture" if prompt.negative is not None else "a crop"
+        raise InvalidRequest(
+            f"The adapter {entry.name!r} reads who a face is, not a picture, so {what} says nothing to it. Leave it out, or choose another."
+        )
 
 
 def _keypoint_picture(decided: Plan, number: int, keypoints: NDArray[np.float32]) -> Pixels:
@@ -238,25 +263,36 @@ def _keypoint_picture(decided: Plan, number: int, keypoints: NDArray[np.float32]
     return images.to_rgb(sized_like(picture, decided.extent, "The drawing of the keypoints"))
 
 
-def _hooks(decided: Plan, number: int, watch: Watch, parts: Parts) -> Hooks:
-    every, count = decided.job.preview_every, decided.job.count
+def _hooks(watch: Watch, tally: Tally, parts: Parts, decided: Plan) -> Hooks:
+    every = decided.job.preview_every
+
+    matrix = matrix_of(parts) if every else None
+
+    def show(estimate: Tensor, done: int) -> None:
+        watch.preview(decided.frame.spread(latents_to_rgb(estimate, matrix), decided.extent, decided.canvas), done)
+
+    previews = Arrivals(show)
 
     def check() -> None:
+        previews.look()
         if watch.cancelled():
             raise Cancelled("The job was cancelled.")
 
     def step(done: int, steps: int, estimate: Tensor) -> None:
-        watch.step(number * steps + done, count * steps)
+        tally.step(done, steps)
         if every and done % every == 0 and done < steps:
-            watch.preview(decided.frame.spread(preview_of(estimate, parts), decided.extent, decided.canvas), done)
+            previews.send(estimate, done)
         check()
 
     return Hooks(step, check)
 
 
-def preview_of(latents: Tensor, parts: Parts) -> Pixels:
-    """Latents (1, C, h, w) -> a small picture (h, w, 3), by the model's own matrix or that of its family."""
-    return latents_to_rgb(latents, parts.preview_table or (SDXL if parts.model.family is Family.SDXL else SD15))
+def matrix_of(parts: Parts) -> PreviewMatrix:
+    """From latents to previews: the model's own matrix, or that of its family."""
+    table = parts.preview_table
+    if table is not None:
+        return PreviewMatrix.from_table(table)
+    return SDXL if parts.model.family is Family.SDXL else SD15
 
 
 __all__ = ["Engine", "Faces", "Frame", "Picture", "Unwatched", "Watch"]

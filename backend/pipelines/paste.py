@@ -115,6 +115,27 @@ def grow_mask(mask: Pixels, pixels: int) -> Pixels:
     return result
 
 
+def repainted(mask: Pixels, frame: Frame, factor: int, grow: int | None = None) -> Pixels:
+    """What the model repaints for a mask (height, width): at the drawn size, rounded up to whole latents of `factor` pixels, since a thin
+    mask may hit none.
+
+    It is grown by `grow` pixels of the picture before. Growing lets the model repaint more; what is shown of it in the end stays within
+    the mask that was given.
+    """
+    drawn = take_mask(_grown(mask, grow or 0), frame)
+    if not drawn.any():
+        raise InvalidRequest("The mask is empty after it was made smaller. Shrink it less.")
+    height, width = drawn.shape[0] // factor, drawn.shape[1] // factor
+    latents = drawn.reshape(height, factor, width, factor).max((1, 3))
+    return latents.repeat(factor, 0).repeat(factor, 1)
+
+
+def _grown(mask: Pixels, grow: int) -> Pixels:
+    if grow >= 0:
+        return grow_mask(mask, grow)
+    return np.bitwise_not(grow_mask(np.bitwise_not(mask), -grow))
+
+
 def fade(mask: Pixels, feather: int) -> Floats:
     """Opacity (height, width), 0 to 1, of a mask that fades in over `feather` pixels inwards: never above the mask itself, 0 where it is 0.
 
