@@ -194,11 +194,11 @@ class TestWhatDoesNotFitIsNeverLoaded:
         return change
 
     def test_a_missing_tensor_of_the_unet_is_named(self, spoiled):
-        with pytest.raises(ModelError, match="1 of .* tensors are missing, such as mid_block"):
+        with pytest.raises(ModelError, match=r"1 of .* tensors are missing, such as mid_block"):
             _ = spoiled(lambda state: state.pop("model.diffusion_model.middle_block.0.in_layers.2.weight")).unet
 
     def test_a_tensor_too_many_is_counted(self, spoiled):
-        with pytest.raises(ModelError, match="of which .* are known"):
+        with pytest.raises(ModelError, match=r"of which .* are known"):
             _ = spoiled(lambda state: state.update({"model.diffusion_model.extra_tower.weight": torch.ones(2)})).unet
 
     def test_another_shape_is_named(self, spoiled):
@@ -207,7 +207,7 @@ class TestWhatDoesNotFitIsNeverLoaded:
 
     def test_a_missing_layer_of_a_text_encoder_is_named(self, spoiled):
         name = "conditioner.embedders.1.model.transformer.resblocks.1.ln_1.weight"
-        with pytest.raises(ModelError, match="text encoder in base.safetensors does not fit: 1 of"):
+        with pytest.raises(ModelError, match=r"text encoder in base\.safetensors does not fit: 1 of"):
             _ = spoiled(lambda state: state.pop(name)).base
 
     def test_a_missing_vae_is_said_with_the_way_out(self, spoiled):
@@ -215,7 +215,7 @@ class TestWhatDoesNotFitIsNeverLoaded:
             for key in [key for key in state if key.startswith("first_stage_model.")]:
                 del state[key]
 
-        with pytest.raises(ModelError, match="has no VAE.*--vae"):
+        with pytest.raises(ModelError, match=r"has no VAE.*--vae"):
             _ = spoiled(without).base
 
     def test_missing_text_encoders_are_said(self, spoiled):
