@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,11 +14,18 @@ from protocol.errors import ModelError, UnknownModel
 from protocol.jobs import GuideKind
 
 from .adapters import AdapterKind, ImageAdapter, Untyped
+from .base_parts import load_base_part, load_scheduler, load_tokenizer
 from .bundle import AdapterEntry, Family, Model, instant_id_file
+from .inversions import Inversion, load_inversion
+from .kept import Kept
 from .loading import load_adapter, load_part, read_lora
 from .lora_names import PARTS as WEARERS
+from .loras import Lora, load_lora
+from .shelf import embeddings, lora_file
 
 Part = TypeVar("Part")
+SHELVED = 6
+"""LoRAs and textual inversions that stay loaded: those of the last jobs. One of SDXL takes 50 to 400 MB."""
 
 
 class Parts:
@@ -32,7 +40,10 @@ class Parts:
         self.dtype = dtype
         self.prompts: OrderedDict[str, Untyped] = OrderedDict()
         """What the text encoders said of the last prompts; `backend.pipelines.build` fills it."""
+        self.kept = Kept()
+        """Tokens of faces and pictures; `backend.pipelines.engine` fills it."""
         self._loaded: dict[str, Any] = {}
+        self._shelved: OrderedDict[str, Any] = OrderedDict()
 
     @property
     def base(self) -> dict[str, Any]:
@@ -40,11 +51,11 @@ class Parts:
         import transformers
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 
-        parts: dict[str, Any] = {"unet": self.unet, "vae": self._module("vae", AutoencoderKL)}
-        parts["text_encoder"] = self._module("text_encoder", transformers.CLIPTextModel)
+        parts: dict[str, Any] = {"unet": self.unet, "vae": self._of_base("vae", AutoencoderKL)}
+        parts["text_encoder"] = self._of_base("text_encoder", transformers.CLIPTextModel)
         parts["tokenizer"] = self._tokenizer("tokenizer")
         if self.model.family is Family.SDXL:
-            parts["text_encoder_2"] = self._module("text_encoder_2", transformers.CLIPTextModelWithProjection)
+            parts["text_encoder_2"] = self._of_base("text_encoder_2", transformers.CLIPTextModelWithProjection)
             parts["tokenizer_2"] = self._tokenizer("tokenizer_2")
         return parts
 
@@ -53,17 +64,28 @@ class Parts:
         """What LoRAs act on: the UNet and the text encoders, by their names in the pipeline."""
         return {name: part for name, part in self.base.items() if name in WEARERS}
 
+    def lora(self, name: str) -> Lora:
+        """The LoRA called `name` in the model's folder, fitted to this base; read anew when its file has changed."""
+        path = lora_file(self.model, name)
+        return self._shelf(path, lambda: load_lora(path, self.wearers))
+
+    def inversion(self, name: str) -> Inversion:
+        """The textual inversion called `name` in the model's folder, for this base's text encoders."""
+        path = embeddings(self.model)[name]
+        encoders = {part: module for part, module in self.wearers.items() if part != "unet"}
+        return self._shelf(path, lambda: load_inversion(name, path, encoders))
+
     @property
     def unet(self) -> Untyped:
         """UNet2DConditionModel, with the LoRA of the model's style already in its weights."""
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-        return self._once("unet", lambda: self._styled(self._module("unet/plain", UNet2DConditionModel, "unet")))
+        return self._once("unet", lambda: self._styled(self._of_base("unet", UNet2DConditionModel, "unet/plain")))
 
     @property
     def scheduler(self) -> Untyped:
         """The folder's own scheduler; pipelines get a fresh one with its config, since schedulers keep state."""
-        return self._once("scheduler", self._load_scheduler)
+        return self._once("scheduler", lambda: load_scheduler(self.model))
 
     @property
     def identity_net(self) -> Untyped:
@@ -134,28 +156,14 @@ class Parts:
 
         return self._module(name, ControlNetModel)
 
-    def _module(self, name: str, kind: Untyped, folder: str | None = None) -> Untyped:
-        return self._once(name, lambda: load_part(kind, self.model.folder / (folder or name), self.dtype).to(self.device))
+    def _module(self, name: str, kind: Untyped) -> Untyped:
+        return self._once(name, lambda: load_part(kind, self.model.folder / name, self.dtype).to(self.device))
+
+    def _of_base(self, name: str, kind: Untyped, key: str | None = None) -> Untyped:
+        return self._once(key or name, lambda: load_base_part(self.model, name, kind, self.dtype).to(self.device))
 
     def _tokenizer(self, name: str) -> Untyped:
-        from transformers import CLIPTokenizer
-
-        folder = self.model.folder / name
-        if not folder.is_dir():
-            raise ModelError(f"The folder {name!r} of the model in {self.model.folder} is missing. Install the model again.")
-        load: Untyped = getattr(CLIPTokenizer, "from_pretrained")  # noqa: B009
-        return self._once(name, lambda: load(str(folder), local_files_only=True))
-
-    def _load_scheduler(self) -> Untyped:
-        import diffusers
-
-        folder = self.model.folder / "scheduler"
-        try:
-            config = json.loads((folder / "scheduler_config.json").read_text(encoding="utf-8"))
-            kind = getattr(diffusers, config["_class_name"])
-        except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
-            raise ModelError(f"The scheduler in {folder} is missing or unknown ({error}). Install the model again.") from error
-        return kind.from_config(config)
+        return self._once(name, lambda: load_tokenizer(self.model, name))
 
     def _styled(self, unet: Untyped) -> Untyped:
         """`unet` with the style's LoRA added to its weights: nothing is left of it that a job could switch off or leak."""
@@ -170,6 +178,16 @@ class Parts:
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"The style {style.name!r} does not fit the model {self.model.folder.name!r}: {error}") from error
         return unet.requires_grad_(False)
+
+    def _shelf(self, path: Path, load: Callable[[], Part]) -> Part:
+        facts = path.stat()
+        key = f"{path}:{facts.st_size}:{facts.st_mtime_ns}"
+        if key not in self._shelved:
+            while len(self._shelved) >= SHELVED:
+                self._shelved.popitem(last=False)
+            self._shelved[key] = load()
+        self._shelved.move_to_end(key)
+        return cast("Part", self._shelved[key])
 
     def _once(self, name: str, load: Callable[[], Part]) -> Part:
         if name not in self._loaded:

@@ -15,7 +15,7 @@ from protocol.errors import ModelError
 from .pickles import as_safetensors
 
 State = dict[str, Tensor]
-GIB = 2**30
+MIB, GIB = 2**20, 2**30
 
 
 def read_tensors(path: Path, what: str, most_bytes: int) -> tuple[State, dict[str, str]]:
@@ -29,7 +29,7 @@ def read_tensors(path: Path, what: str, most_bytes: int) -> tuple[State, dict[st
     except OSError as error:
         raise ModelError(f"The {what} {path} is missing. Install the model again, or take its name out.") from error
     if size > most_bytes:
-        raise ModelError(f"{path.name} has {size / GIB:.1f} GiB, more than any {what}. Choose another file.")
+        raise ModelError(f"{path.name} has {size / MIB:,.0f} MiB, more than any {what}. Choose another file.")
     state, notes = _safetensors(path, as_safetensors(path), what)
     for key, tensor in state.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():

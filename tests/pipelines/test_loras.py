@@ -1,4 +1,4 @@
-"""LoRAs in one call, against diffusers' own `load_lora_weights` and `set_adapters` at the same weights; nothing of them is left after it."""
+"""LoRAs in one call, against diffusers' own `load_lora_weights` and `set_adapters` at the same weights; nothing of them is left."""
 
 from __future__ import annotations
 
@@ -122,6 +122,5 @@ def test_nothing_is_left_after_a_call_that_fails(parts, tmp_path):
     on = wearing(modules, loras)
     on.__enter__()
     assert not equal(before, bits(modules))  # the unsafe twin: what is left on is noticed
-    with pytest.raises(RuntimeError):
-        on.__exit__(RuntimeError, RuntimeError(), None)
+    on.__exit__(RuntimeError, RuntimeError(), None)
     assert equal(before, bits(modules))
