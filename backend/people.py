@@ -133,7 +133,7 @@ class PeopleSession(Session):
 
         read = self.embedding(one, model=model), self.embedding(other, model=model)
         models = self._answer(self._client.ask_models(), Models).models
-        return compared(*read, next((found for found in models if model in (None, found.id)), None))
+        return compared(*read, next((found for found in models if model is None or model.partition(":")[0] == found.id), None))
 
     def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
         """The faces of a picture, largest first, and how alike each is to `character`."""

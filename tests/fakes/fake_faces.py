@@ -44,6 +44,13 @@ def write_pack(folder: Path, *, detector_side: int | None = None, keypoints: boo
     return folder
 
 
+def write_recogniser(file: Path, seed: int) -> Path:
+    """Another recogniser alone: it sees the same, and what it says of it has nothing in common with what others say."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save(_recogniser(512, seed), file)
+    return file
+
+
 class _Graph:
     """Collects nodes and constants; every method returns the name of its result."""
 
@@ -133,11 +140,11 @@ def _detector(side: int | None, keypoints: bool) -> onnx.ModelProto:
     return graph.model([helper.make_tensor_value_info("input.1", TensorProto.FLOAT, shape)], outputs)
 
 
-def _recogniser(width: int) -> onnx.ModelProto:
+def _recogniser(width: int, seed: int = 7) -> onnx.ModelProto:
     """The blue channel on a 16 x 16 grid, through a fixed random matrix: linear, and not normalised."""
     graph = _Graph()
     grid = graph.add("AveragePool", graph.cut("data", 1, 2, 3), kernel_shape=[7, 7], strides=[7, 7])
-    matrix = np.random.default_rng(7).standard_normal((256, width)).astype(np.float32)
+    matrix = np.random.default_rng(seed).standard_normal((256, width)).astype(np.float32)
     graph.add("MatMul", graph.add("Flatten", grid), graph.constant(matrix), name="embedding")
     inputs = [helper.make_tensor_value_info("data", TensorProto.FLOAT, ["n", 3, 112, 112])]
     return graph.model(inputs, [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", width])])
