@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from protocol.errors import InvalidRequest
 
 from ..config import Settings
+from . import models_add
 
 if TYPE_CHECKING:
     from ..models.catalog import Catalog, CatalogFile, ModelSet, Part
@@ -32,8 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     pull.add_argument("set", metavar="SET", help="`likeness models list` names them")
     pull.add_argument("--into", metavar="MODEL", help="add it to this pulled model, instead of making one of its own")
     pull.add_argument("--accept-licences", action="store_true", help="accept the licences that are shown, without a question")
-    add = actions.add_parser("add", help="use what lies in a folder of ComfyUI, A1111 or krita-ai-diffusion, in place")
-    add.add_argument("folder", type=Path, metavar="FOLDER")
+    models_add.add_arguments(
+        actions.add_parser("add", help="use a checkpoint, or what lies in a folder of ComfyUI, A1111 or krita-ai-diffusion, in place")
+    )
     actions.add_parser("verify", help="read every file through, and name what is wrong")
     remove = actions.add_parser("remove", help="take a pulled model away, with the files that no other model needs")
     remove.add_argument("model", nargs="?", metavar="MODEL")
@@ -53,7 +55,7 @@ def run(options: Namespace, settings: Settings) -> int:
         case "pull":
             return _pull(catalog, store, options)
         case "add":
-            return _add(catalog, store, options.folder)
+            return models_add.add(catalog, store, options, _say)
         case "verify":
             return _verify(catalog, store)
         case "remove":
@@ -76,6 +78,8 @@ def _list(catalog: Catalog, store: Store, name: str | None) -> int:
         return 0
     for chosen in catalog.sets.values():
         print(f"{chosen.id:26}  {_state(catalog, store, record, chosen):27}  {chosen.purpose}")
+    for name, table in record.bases.items():
+        print(f"{name:26}  {'your own':27}  {table['checkpoint']}")
     print(f"\nModels are in {store.models}. `likeness models pull SET` fetches one; sets marked + are added to models that are there.")
     return 0
 
@@ -95,6 +99,7 @@ def _state(catalog: Catalog, store: Store, record: Record, chosen: ModelSet) -> 
 
 
 def _pull(catalog: Catalog, store: Store, options: Namespace) -> int:
+    from ..models.store_base import base_set
     from ..models.store_http import Hub
     from ..models.store_model import make_model, own_or_free
     from ..models.store_pull import Pull, need_network, need_room, plan
@@ -118,7 +123,7 @@ def _pull(catalog: Catalog, store: Store, options: Namespace) -> int:
             print(f"{len(todo.fetch)} files to fetch, {_size(todo.bytes - todo.partial_bytes)}, from {hub.endpoint}.", flush=True)
             record = Pull(store, hub).run(record, todo)
         for name, parts in targets.items():
-            folder = make_model(store, record, name, catalog.set(name), parts)
+            folder = make_model(store, record, name, base_set(catalog, record, name), parts)
             record = replace(record, models={**record.models, name: tuple(part.id for part in parts)})
             print(f"{name} is ready in {folder}: likeness portrait --model {name} …")
         store.write(record)
@@ -129,19 +134,20 @@ def _pull(catalog: Catalog, store: Store, options: Namespace) -> int:
 
 def _targets(catalog: Catalog, record: Record, chosen: ModelSet, into: str | None) -> dict[str, tuple[Part, ...]]:
     """Which models are made or changed: model id -> its parts."""
+    from ..models.store_base import family_of, joinable
     from ..models.store_model import joined
 
     if chosen.model is not None and into is None:
         return {chosen.id: joined(catalog.chosen(record.models.get(chosen.id, ())), chosen.parts, chosen.id)}
-    fitting = [name for name in record.models if name in catalog.sets and catalog.set(name).family == chosen.family]
+    fitting = [name for name in record.models if family_of(catalog, record, name) == chosen.family]
     if into is not None and into not in fitting:
         known = f"Those are: {', '.join(fitting)}." if fitting else "There is none yet."
-        raise InvalidRequest(f"{into!r} is no pulled {chosen.family} model, which {chosen.id} could be added to. {known}")
+        raise InvalidRequest(f"{into!r} is no pulled or added {chosen.family} model, which {chosen.id} could be added to. {known}")
     if not fitting:
         bases = [each.id for each in catalog.sets.values() if each.model is not None and each.family == chosen.family]
         raise InvalidRequest(f"{chosen.id} is added to a model, and none of its family is here. Pull one first, such as {bases[0]}.")
     names = fitting if into is None else [into]
-    return {name: joined(catalog.chosen(record.models[name]), chosen.parts, name) for name in names}
+    return {name: joined(catalog.chosen(record.models[name]), joinable(record, name, chosen.parts), name) for name in names}
 
 
 def _search(store: Store, record: Record, missing: Iterable[CatalogFile]) -> Record:
@@ -189,25 +195,6 @@ def _accepted(store: Store, record: Record, parts: list[Part], without_question:
     return record
 
 
-def _add(catalog: Catalog, store: Store, folder: Path) -> int:
-    from ..models.store_found import search
-    from ..models.store_pull import adopt
-
-    folder = folder.expanduser().absolute()
-    if not folder.is_dir():
-        raise InvalidRequest(f"The folder {folder} does not exist. Give the models' folder of ComfyUI, A1111 or krita-ai-diffusion.")
-    with store.locked():
-        record = store.read()
-        wanted = [file for file in catalog.files if not store.is_there(record, file)]
-        found = search(wanted, record, folder / "nothing", [folder], _say)
-        record = adopt(store, record, found)
-        store.write(replace(record, folders=tuple(dict.fromkeys((*record.folders, str(folder))))))
-    for hit in found:
-        print(f"{hit.path}: {hit.file.repository}/{hit.file.path}, {_size(hit.bytes)}")
-    print(f"{len(found)} file(s) of the catalogue are used where they lie. `likeness models pull` looks into {folder} from now on.")
-    return 0
-
-
 def _verify(catalog: Catalog, store: Store) -> int:
     from ..models.store_pull import Display, checked
 
@@ -226,10 +213,20 @@ def _verify(catalog: Catalog, store: Store) -> int:
             print(f"!!  {name}: {sentence}")
     todo = {name for key in wrong for name in store.users(record, catalog, key)} | {name for name, said in broken.items() if said}
     if todo:
-        print(f"\nTo put it right: {' && '.join(f'likeness models pull {name}' for name in sorted(todo))}")
+        print(f"\nTo put it right: {' && '.join(_cure(catalog, record, name, set(wrong)) for name in sorted(todo))}")
     elif not wrong:
         print(f"{len(record.files)} files, {_size(total)}: all are right.")
     return 2 if wrong or todo else 0
+
+
+def _cure(catalog: Catalog, record: Record, name: str, wrong: set[str]) -> str:
+    """The command that mends a model."""
+    if name not in record.bases:
+        return f"likeness models pull {name}"
+    for chosen in catalog.sets.values():
+        if any(file.key in wrong for file in chosen.files):
+            return f"likeness models pull {chosen.id} --into {name}"
+    return f"likeness models add '{record.bases[name]['checkpoint']}' --name {name}"
 
 
 def _broken(catalog: Catalog, store: Store, record: Record, name: str) -> str:

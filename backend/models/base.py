@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from protocol.errors import ModelError
+from protocol.errors import InvalidRequest, ModelError
 
 from .checkpoint import Checkpoint, Prediction, open_checkpoint
 from .distilled import Regimen, Told, regimen, told_by_name
 from .family import Family
 from .tokenizers import STOCK
 
+MOST_SKIPPED = 12
+"""CLIP's first text encoder has twelve layers."""
 UNDISTILLED = "none"
 """What `distilled` says in model.toml when a name is misleading."""
 
@@ -76,6 +78,16 @@ def read_base(folder: Path, table: Mapping[str, Any]) -> tuple[Base, dict[str, A
         told=told,
         inpaints=found.inpaints if found else False,
     ), filled
+
+
+def check_words(distilled: str | None, clip_skip: int | None) -> None:
+    """InvalidRequest for words of the command line that model.toml could not hold."""
+    try:
+        _told({"distilled": distilled} if distilled is not None else {}, None)
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.") from error
+    if clip_skip is not None and not 1 <= clip_skip <= MOST_SKIPPED:
+        raise InvalidRequest(f"A clip skip of {clip_skip} is out of range. Choose 1 to {MOST_SKIPPED}; 1 and 2 are usual.")
 
 
 def config_folder(folder: Path, part: str, family: Family | None) -> Path:

@@ -21,7 +21,7 @@ from .checkpoint import TEXT, UNET, VAES, open_checkpoint
 from .family import Family
 from .header import read_header
 from .pickles import as_safetensors
-from .strangers import stranger
+from .strangers import is_vae, stranger
 from .tensors import first_line
 
 State = dict[str, Tensor]
@@ -115,7 +115,7 @@ def _vae_tensors(path: Path, file: Path, inside: bool) -> State:
     prefix = next((one for one in VAES if header.has(one)), None)
     if prefix is None and inside:
         raise ModelError(f"{file.name} has no VAE. Give one with `vae` in model.toml, or `likeness models add FILE --vae VAE`.")
-    if prefix is None and not (header.has("encoder.conv_in.") and header.has("decoder.conv_in.")):
+    if not is_vae(header):
         raise ModelError(f"{file.name} is no VAE: it {stranger(header)}")
     state = {key.removeprefix(prefix or ""): value for key, value in _tensors(path, (prefix or "",)).items()}
     return {key: value for key, value in state.items() if key.startswith(("encoder.", "decoder.", "quant_conv.", "post_quant_conv."))}

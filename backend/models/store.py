@@ -54,6 +54,8 @@ class Record:
     """Where other programs keep models."""
     licences: Mapping[str, str] = field(default_factory=dict["str", "str"])
     """Licence id -> the day it was accepted."""
+    bases: Mapping[str, Mapping[str, Any]] = field(default_factory=dict["str", "Mapping[str, Any]"])
+    """Model id -> what `models add` was told of a checkpoint of one's own."""
 
     def known(self, file: CatalogFile) -> str | None:
         """The sha256 that a file must have: the catalogue's, else that of the first use."""
@@ -178,4 +180,5 @@ def _record(table: dict[str, Any]) -> Record:
         models={str(key): tuple(map(str, parts)) for key, parts in table["models"].items()},
         folders=tuple(map(str, table["folders"])),
         licences={str(key): str(value) for key, value in table["licences"].items()},
+        bases={str(key): dict(entry) for key, entry in table.get("bases", {}).items()},
     )

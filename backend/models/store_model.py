@@ -16,6 +16,7 @@ from .store import Record, Store
 
 CARD = "model.toml"
 HEAD = "# Made by `likeness models pull`, and made anew by the next one.\n"
+ADDED = "# Made by `likeness models add`, and made anew by the next one and by `likeness models pull … --into`.\n"
 
 
 def make_model(store: Store, record: Record, name: str, base: ModelSet, parts: Iterable[Part]) -> Path:
@@ -24,6 +25,7 @@ def make_model(store: Store, record: Record, name: str, base: ModelSet, parts: I
     chosen = list(parts)
     own_or_free(store, record, name)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for part in chosen:
             for file in part.files:
                 _link(store.path(record.files[file.key]), folder / file.place, store)
@@ -39,7 +41,7 @@ def make_model(store: Store, record: Record, name: str, base: ModelSet, parts: I
 def own_or_free(store: Store, record: Record, name: str) -> None:
     """InvalidRequest if a folder of this name is there that the store has not made."""
     folder = store.models / name
-    if name not in record.models and (folder / CARD).exists() and not (folder / CARD).read_text(encoding="utf-8").startswith(HEAD):
+    if name not in record.models and (folder / CARD).exists() and not (folder / CARD).read_text(encoding="utf-8").startswith((HEAD, ADDED)):
         raise InvalidRequest(f"{folder} is a model of your own, and pulling would change it. Rename its folder first.")
 
 
@@ -77,7 +79,10 @@ def unmake_model(store: Store, name: str, parts: Iterable[Part]) -> list[Path]:
 def card_of(name: str, base: ModelSet, parts: Iterable[Part]) -> str:
     """The text of model.toml, as `backend.models.bundle` reads it."""
     model = base.model or {}
-    lines = [HEAD.rstrip(), *_pairs({"id": name, "family": base.family, **{key: model[key] for key in model if key != "defaults"}})]
+    lines = [
+        (ADDED if "checkpoint" in model else HEAD).rstrip(),
+        *_pairs({"id": name, "family": base.family, **{key: model[key] for key in model if key != "defaults"}}),
+    ]
     if model.get("defaults"):
         lines += ["", "[defaults]", *_pairs(model["defaults"])]
     for part in parts:

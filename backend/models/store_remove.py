@@ -21,11 +21,15 @@ def remove_model(catalog: Catalog, store: Store, name: str) -> list[str]:
         raise InvalidRequest(f"{name!r} is no model that `likeness models pull` made. {known}")
     parts = catalog.chosen(record.models[name])
     left = unmake_model(store, name, parts)
-    record = replace(record, models={other: ids for other, ids in record.models.items() if other != name})
+    base = record.bases.get(name)
+    models, bases = ({other: entry for other, entry in table.items() if other != name} for table in (record.models, record.bases))
+    record = replace(record, models=models, bases=bases)
     keys = [file.key for part in parts for file in part.files]
     lines = _kept(catalog, store, record, keys)
     record, freed = _collect(catalog, store, record)
     lines.insert(0, f"{name} is removed, {freed / GIB:.1f} GiB are freed.")
+    if base is not None:
+        lines.append(f"Not touched: {base['checkpoint']}")
     if left:
         lines.append(f"Left in {store.models / name}, for they were not put there by a pull: {', '.join(path.name for path in left)}")
     return lines

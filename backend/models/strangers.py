@@ -42,6 +42,13 @@ _MODELS = (  # before the parts: many of these carry a VAE and text encoders alo
 _WRAPPERS = ("model.diffusion_model.", "transformer.", "diffusion_model.", "model.")
 
 
+def is_vae(header: Header) -> bool:
+    """Whether a file holds a whole VAE, alone or beside other things, in whatever names."""
+    return any(
+        header.has(f"{start}encoder.conv_in.") and header.has(f"{start}decoder.conv_in.") for start in ("", "first_stage_model.", "vae.")
+    )
+
+
 def stranger(header: Header) -> str:
     """What the file is and what to do, as the rest of a sentence that begins with its name."""
     names = header.shapes

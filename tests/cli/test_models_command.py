@@ -14,12 +14,14 @@ from typing import Any
 import official_layouts as layouts
 import pytest
 from fake_faces import write_pack
+from ldm_layout import write_checkpoint
 from model_server import FakeHub, Fault, running
 from tiny_models import WIDTH, _unet, write_adapter
 
 from backend.cli.main import main
 from backend.models.bundle import Model
 from backend.models.catalog import Catalog, Part
+from backend.models.parts import Parts
 from backend.workbench import find_model
 
 SETS = ("instantid-sdxl", "ip-adapter-plus-face-sdxl", "faceid-sdxl", "controlnet-depth-sdxl")
@@ -201,7 +203,7 @@ def test_a_set_can_be_added_to_a_model_and_stays_there(run: Pulled, pulled: Path
 def test_what_does_not_go_together_is_refused_before_anything_is_fetched(run: Pulled, pulled: Path, hub: FakeHub) -> None:
     hub.asked.clear()
     assert "want the same place" in sentence(run("pull", "faceid-sdxl", "--into", "instantid-sdxl", "--accept-licences"))
-    assert "is no pulled sdxl model" in sentence(run("pull", "controlnet-depth-sdxl", "--into", "nothing"))
+    assert "is no pulled or added sdxl model" in sentence(run("pull", "controlnet-depth-sdxl", "--into", "nothing"))
     assert hub.asked == []
 
 
@@ -265,6 +267,46 @@ def test_files_of_comfyui_are_used_in_place(run: Pulled, hub: FakeHub, stand_ins
     assert run("verify")[0] == 0
     assert run("remove", "instantid-sdxl")[0] == 0
     assert (comfy / "sdxl_unet.safetensors").is_file()
+
+
+def test_a_checkpoint_becomes_a_model_with_what_was_pulled_and_paints_a_portrait(
+    run: Pulled, pulled: Path, stand_ins: dict[str, bytes], models: Path, tmp_path: Path, photo: Path
+) -> None:
+    file = tmp_path / "Anna's models" / "Painter v2 lightning.safetensors"
+    file.parent.mkdir()
+    write_checkpoint(file, Parts(Model.open(models / "tiny")).base, {"modelspec.resolution": "256x256"})
+    before = file.read_bytes()
+    code, out, err = run("add", file)
+    assert code == 0, err
+    assert "SDXL, 256 x 256, lightning: 4 steps with euler, guidance 1" in out
+    assert "Joined: InstantID" in out
+    folder = tmp_path / "models" / "painter-v2-lightning"
+    for part in ("unet", "vae", "text_encoder", "text_encoder_2"):  # the checkpoint is a tiny one: no stock configuration fits it
+        (folder / part).mkdir()
+        shutil.copy(models / "tiny" / part / "config.json", folder / part)
+    for part in ("tokenizer", "tokenizer_2"):
+        shutil.copytree(models / "tiny" / part, folder / part)
+    out_file = tmp_path / "a.png"
+    assert main(["portrait", "--model", folder.name, "--face", str(photo), "--prompt", "x", "-o", str(out_file)]) == 0
+    assert out_file.is_file()
+    assert run("pull", "controlnet-depth-sdxl", "--accept-licences")[0] == 0  # joins every model of its family
+    assert [kind.value for kind, _ in find_model_of(tmp_path, folder.name).controls] == ["depth"]
+    assert run("pull", "ip-adapter-plus-face-sdxl", "--into", folder.name, "--accept-licences")[0] == 0
+    assert [entry.name for entry in find_model_of(tmp_path, folder.name).adapters] == ["plus-face"]
+    assert str(file) in run("list")[1]
+    assert run("verify")[0] == 0
+    assert f"Not touched: {file}" in run("remove", folder.name)[1]
+    assert file.read_bytes() == before
+
+
+def test_a_checkpoint_that_has_gone_is_named_by_verify(run: Pulled, hub: FakeHub, models: Path, tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path / "mine.ckpt", Parts(Model.open(models / "tiny")).base)
+    code, out, _ = run("add", file, "--name", "own", "--prediction", "v")
+    assert (code, "is a pickle: it is read once" in out, "v-prediction" in out) == (0, True, True)
+    assert "likeness models pull instantid-sdxl --into own" in out
+    file.unlink()
+    code, out, _ = run("verify")
+    assert (code, "mine.ckpt is not there" in out) == (2, True)
 
 
 def test_a_folder_that_is_not_there_cannot_be_added(run: Pulled, tmp_path: Path) -> None:
