@@ -2,7 +2,7 @@
 
 A distilled model gives mush with the settings of its base: it was trained for a handful of steps, without guidance, at its own timesteps.
 It is the same for whole checkpoints and for LoRAs. Sources: the model cards of latent-consistency/lcm-lora-sdxl, ByteDance/SDXL-Lightning,
-stabilityai/sdxl-turbo and ByteDance/Hyper-SD.
+stabilityai/sdxl-turbo, ByteDance/Hyper-SD and h1t/TCD-SDXL-LoRA.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class Distillation(Enum):
     """Adversarial diffusion distillation (Sauer et al., arXiv:2311.17042)."""
     HYPER = "hyper"
     """Hyper-SD (Ren et al., arXiv:2404.13686)."""
+    TCD = "tcd"
+    """Trajectory consistency (Zheng et al., arXiv:2402.19159)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,15 @@ class Regimen:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a name or the metadata tell: the method, and the number of steps if they say it. `clean` is Lightning's one-step version, which
-    predicts the picture instead of the noise."""
+    predicts the picture instead of the noise; `guided` Hyper's versions that keep guidance (`-CFG-`)."""
 
     method: Distillation
     steps: int | None = None
     clean: bool = False
+    guided: bool = False
 
 
-USUAL_STEPS = {Distillation.LCM: 6, Distillation.LIGHTNING: 4, Distillation.TURBO: 4, Distillation.HYPER: 8}
+USUAL_STEPS = {Distillation.LCM: 6, Distillation.LIGHTNING: 4, Distillation.TURBO: 4, Distillation.HYPER: 8, Distillation.TCD: 4}
 """Where nothing says for how many steps a model was made."""
 MOST_STEPS = 16
 """What a name says beyond this is no count of distilled steps (`50step`)."""
@@ -59,7 +62,7 @@ _WORDS = {
     "lcm": Distillation.LCM, "lightning": Distillation.LIGHTNING, "turbo": Distillation.TURBO, "hyper": Distillation.HYPER,
     "hypersd": Distillation.HYPER, "hypersdxl": Distillation.HYPER, "sdxllightning": Distillation.LIGHTNING,
     "sdxlturbo": Distillation.TURBO, "xllightning": Distillation.LIGHTNING, "xlturbo": Distillation.TURBO, "lcmxl": Distillation.LCM,
-    "sdxllcm": Distillation.LCM,
+    "sdxllcm": Distillation.LCM, "tcd": Distillation.TCD,
 }  # fmt: skip
 
 
@@ -81,7 +84,9 @@ def regimen(told: Told, steps: int | None = None) -> Regimen:
             return Regimen(count, 1.0, "euler-a", trailing)
         case Distillation.HYPER:
             # One step comes from the consistency half of the method, which TCD's scheduler is for; more steps are DDIM's, without noise.
-            return Regimen(count, 1.0, "tcd" if count == 1 else "ddim", trailing)
+            return Regimen(count, 5.0 if told.guided else 1.0, "tcd" if count == 1 else "ddim", trailing)
+        case Distillation.TCD:
+            return Regimen(count, 1.0, "tcd", {})
 
 
 def told_by_name(name: str) -> Told | None:
@@ -93,7 +98,8 @@ def told_by_name(name: str) -> Told | None:
     counts = [int(count) for count in _STEPS.findall(name) if 1 <= int(count) <= MOST_STEPS]
     steps = counts[0] if counts else None
     clean = found[0] is Distillation.LIGHTNING and steps == 1 and re.search(r"(?<![a-z0-9])x0(?![a-z0-9])", name.lower()) is not None
-    return Told(found[0], steps, clean)
+    guided = found[0] is Distillation.HYPER and re.search(r"(?<![a-z0-9])cfg(?![a-z0-9])", name.lower()) is not None
+    return Told(found[0], steps, clean, guided)
 
 
 def told_by_metadata(metadata: Mapping[str, str]) -> Told | None:

@@ -8,7 +8,7 @@ import pytest
 from backend.models.distilled import Distillation, Told, regimen, told_by_metadata, told_by_name
 from backend.pipelines.schedulers import SCHEDULERS
 
-LCM, LIGHTNING, TURBO, HYPER = Distillation
+LCM, LIGHTNING, TURBO, HYPER, TCD = Distillation
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ LCM, LIGHTNING, TURBO, HYPER = Distillation
         ("sdxl_lightning_4step", Told(LIGHTNING, 4)), ("sdxl_lightning_1step_x0", Told(LIGHTNING, 1, clean=True)),
         ("sdxl_lightning_8step_lora", Told(LIGHTNING, 8)), ("realvisxlV50_v50LightningBakedvae", Told(LIGHTNING)),
         ("dreamshaperXL_v21TurboDPMSDE", Told(TURBO)), ("sd_xl_turbo_1.0_fp16", Told(TURBO)), ("SDXLTurbo", Told(TURBO)),
+        ("Hyper-SDXL-8steps-CFG-lora", Told(HYPER, 8, guided=True)), ("TCD-SDXL-LoRA", Told(TCD)),
         ("Hyper-SDXL-8steps-lora", Told(HYPER, 8)), ("Hyper-SD15-1step-lora", Told(HYPER, 1)), ("HyperSDXL_4-steps", Told(HYPER, 4)),
         ("lcm-lora-sdxl", Told(LCM)), ("LCM_Dreamshaper_v7_4k", Told(LCM)), ("dreamshaper_8LCM", Told(LCM)),
     ],
@@ -60,6 +61,7 @@ def test_lightning_is_sampled_as_its_card_says():
 def test_hyper_is_sampled_as_its_card_says():
     """ByteDance/Hyper-SD: TCDScheduler for one step, DDIMScheduler with timestep_spacing="trailing" for more."""
     assert regimen(Told(HYPER, 1)).scheduler == "tcd"
+    assert regimen(Told(HYPER, 8, guided=True)).guidance_scale == 5.0
     assert (regimen(Told(HYPER, 4)).scheduler, regimen(Told(HYPER, 4)).changes["timestep_spacing"]) == ("ddim", "trailing")
 
 
