@@ -42,7 +42,7 @@ def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped, a
     from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 
     family = parts.model.family
-    kind = getattr(diffusers, PIPELINES[family, mode, bool(nets)])
+    kind = _placed(getattr(diffusers, PIPELINES[family, mode, bool(nets)]), parts.device)
     arguments: dict[str, Any] = {**parts.base, "scheduler": schedule}
     if nets:
         arguments["controlnet"] = nets[0] if len(nets) == 1 else MultiControlNetModel(list(nets))
@@ -54,6 +54,11 @@ def pipeline(parts: Parts, mode: Mode, nets: Sequence[Any], schedule: Untyped, a
     shell.set_progress_bar_config(disable=True)
     shell.encode_prompt = _remembering(worded(shell), parts.prompts, accent)
     return shell
+
+
+def _placed(kind: Untyped, device: torch.device) -> Untyped:
+    """The class `kind`, told where it computes. By itself it looks for hooks in each of its 9,000 modules, before every picture."""
+    return type(kind.__name__, (kind,), {"_execution_device": property(lambda shell: device), "__module__": kind.__module__})
 
 
 def _remembering(encode: Callable[..., Untyped], known: OrderedDict[str, Untyped], accent: str) -> Callable[..., Untyped]:
