@@ -215,7 +215,7 @@ class Shortcut(Enum):
     CONDITIONAL_IDENTITY = "conditional-identity"
     """IdentityNet for the conditional half only."""
     SMALL = "small"
-    """Drawn at five eighths of the model's own sizes, and scaled to what was asked for."""
+    """Drawn at five eighths of the model's own sizes, and scaled to what was asked for; only by models that were trained on many sizes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +232,8 @@ class Sampling:
     tiled: bool | None = None
     """Whether the VAE works in tiles; None: where the picture is large for the device."""
     shortcuts: Annotated[tuple[Shortcut, ...], Items(8)] = ()
+    clip_skip: Annotated[int, Between(1, 12)] | None = None
+    """Which of the text encoders' layers is read, counted from the end as A1111 does: 1 the last, 2 the one before (also SDXL's 1)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,6 +179,7 @@ class Engine:
             tiled=self._in_tiles(decided),
             shortening=Shortening.of(job.sampling.shortcuts),
             loras=tuple(Worn(self.parts.lora(one.name), one.weight) for one in job.loras if one.weight != 0),
+            clip_skip=decided.clip_skip,
             inversions=tuple(map(self.parts.inversion, named((job.prompt, decided.negative), embeddings(self.parts.model)))),
         )
 
@@ -223,7 +224,7 @@ class Engine:
         if plane is None:
             return None
         mask = images.to_mask(sized_like(plane, decided.extent, "The region of an image prompt"))
-        return self._on_device(decided.frame.cut_and_scale(mask).astype(np.float32) / 255)
+        return self._on_device(decided.frame.cut_and_scale(mask) / np.float32(255))
 
     def _on_device(self, region: NDArray[np.float32] | None) -> Tensor | None:
         """A region (H, W) -> (1, H, W) where the model is."""

@@ -16,6 +16,7 @@ from protocol.jobs import STEADY, Canvas, Guide, GuideKind, PictureJob, Schedule
 from protocol.planes import Plane
 
 from .. import images
+from ..models.base import MOST_SKIPPED
 from ..models.bundle import Model
 from ..models.shelf import check as check_loras
 from ..models.shelf import few_steps
@@ -57,6 +58,7 @@ class Plan:
     """What is repainted, at the size of the result."""
     repainted: Pixels | None
     """The mask that the model gets, at the drawn size."""
+    clip_skip: int = 1
 
     @property
     def guided(self) -> bool:
@@ -76,7 +78,7 @@ def plan(job: PictureJob, model: Model) -> Plan:
     check_loras(model, job.loras)
     mode, canvas, mask = _canvas(job.canvas)
     extent = _extent(job, model)
-    sizes = smaller(_sizes(job, model), model.grid, job.sampling.shortcuts)
+    sizes = smaller(_sizes(job, model), model, job.sampling.shortcuts)
     frame = frame_for_picture(extent, sizes) if mask is None else plan_crop(mask, sizes)
     sampling, defaults = job.sampling, model.defaults
     few = few_steps(model, job.loras, sampling.steps)
@@ -96,13 +98,26 @@ def plan(job: PictureJob, model: Model) -> Plan:
         canvas=canvas,
         mask=mask,
         repainted=None if mask is None else repainted(mask, frame, model.factor, job.canvas.grow if job.canvas else None),
+        clip_skip=defaults.clip_skip if sampling.clip_skip is None else sampling.clip_skip,
     )
+    _check_base(decided, model)
     if not decided.guided and any(prompt.negative is not None for prompt in job.image_prompts):
         raise InvalidRequest(
-            f"A negative picture acts by guidance, and a guidance scale of {decided.guidance_scale:g} has none. Choose one above 1, or leave "
-            "the negative picture out."
+            f"A negative picture acts by guidance, and a guidance scale of {decided.guidance_scale:g} has none. Choose one above 1, or "
+            "leave the negative picture out."
         )
     return decided
+
+
+def _check_base(decided: Plan, model: Model) -> None:
+    """What the base itself cannot do."""
+    if model.base.inpaints and decided.mode is not Mode.INPAINT:
+        raise InvalidRequest(
+            f"The model {model.id!r} is made for inpainting, and only repaints what a mask shows. Give a picture with a mask, or choose "
+            "another model."
+        )
+    if not 1 <= decided.clip_skip <= MOST_SKIPPED:
+        raise InvalidRequest(f"A clip skip of {decided.clip_skip} is out of range. Choose 1 to {MOST_SKIPPED}; 1 and 2 are usual.")
 
 
 def keypoint_guides(job: PictureJob) -> tuple[Guide, ...]:

@@ -26,6 +26,8 @@ from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
 from .checks import checked
 from .choices import Mode
+from .clip_skip import accent as skipped
+from .clip_skip import skipping
 from .control import Conditioning, paced
 from .guidance import rescaled
 from .halves import taking
@@ -68,6 +70,7 @@ class Recipe:
     tiled: bool = False
     """Whether the VAE works in tiles."""
     shortening: Shortening = FULLY
+    clip_skip: int = 1
 
 
 @dataclass(slots=True)
@@ -98,7 +101,8 @@ def draw_latents(parts: Parts, recipe: Recipe, seed: int = 0, noise: Tensor | No
 
 def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str, Any]) -> Untyped:
     schedule = scheduler(parts, recipe.scheduler)
-    said = accent(recipe.loras) + spoken(recipe.inversions)
+    family = parts.model.family
+    said = accent(recipe.loras) + spoken(recipe.inversions) + skipped(recipe.clip_skip, family)
     shell = pipeline(parts, recipe.mode, [item.net for item in recipe.nets], schedule, said)
     clock = Clock(steps=lambda: max(int(shell.num_timesteps), 1))
     arguments = _arguments(recipe) | extra
@@ -108,6 +112,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         stack.enter_context(wearing(parts.wearers, recipe.loras))
+        stack.enter_context(skipping(shell, recipe.clip_skip, family))
         spelled = stack.enter_context(speaking(shell, recipe.inversions))
         arguments |= {name: spelled(text) for name in ("prompt", "negative_prompt") if (text := arguments[name]) is not None}
         stack.enter_context(attached(parts.unet, recipe.lanes, clock))
