@@ -243,7 +243,7 @@ class SecondPass:
     """
 
     scale: Annotated[float, Between(1.0, 4.0)] = 2.0
-    strength: Fraction = 0.4
+    strength: Fraction = 0.3
     steps: Annotated[int, Between(1, 1000)] | None = None
 
 
@@ -255,7 +255,7 @@ class FacePass:
     in `steps` (None: as the picture). Outside the heads not one byte changes.
     """
 
-    strength: Fraction = 0.6
+    strength: Fraction = 0.7
     threshold: Fraction = 0.4
     steps: Annotated[int, Between(1, 1000)] | None = None
 

@@ -84,8 +84,11 @@ def enlarged(cast: Cast, first: Extent, size: Extent) -> Cast:
 
 
 def within(cast: Cast, box: Bounds) -> Cast:
-    """Those people whose heads reach into a tile; places and regions stay those of the whole."""
-    inside = [number for number, points in enumerate(cast.keypoints) if _reaches(head_box(points), box)]
+    """Those people whose faces are all inside a tile; places and regions stay those of the whole.
+
+    With a part of a face only, the model would draw the rest of it too, into the tile, and there would be two.
+    """
+    inside = [number for number, points in enumerate(cast.keypoints) if _holds(box, points)]
     return Cast(
         tuple(cast.subjects[number] for number in inside),
         tuple(cast.identities[number] for number in inside),
@@ -225,6 +228,6 @@ def _on(extent: Extent, points: Floats) -> bool:
     return 0 <= x < extent.width and 0 <= y < extent.height
 
 
-def _reaches(head: Floats, box: Bounds) -> bool:
-    left, top, right, bottom = (float(value) for value in head)
-    return left < box.right and right > box.x and top < box.bottom and bottom > box.y
+def _holds(box: Bounds, points: Floats) -> bool:
+    (left, top), (right, bottom) = points.min(0), points.max(0)
+    return bool(left >= box.x and right < box.right and top >= box.y and bottom < box.bottom)
