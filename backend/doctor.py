@@ -11,12 +11,16 @@ from enum import Enum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from protocol.errors import LikenessError
 
 from .config import Settings
 from .workbench import BUILT_IN, device_and_dtype, installed
+
+if TYPE_CHECKING:
+    from .models.bundle import Model
+    from .models.recognisers import Digests
 
 LIBRARIES = ("diffusers", "transformers", "accelerate", "peft", "safetensors", "insightface", "numpy", "Pillow", "pyzmq", "msgpack")
 OLDEST_PYTHON = (3, 11)
@@ -118,8 +122,10 @@ def _providers() -> list[Note]:
 
 def _models(settings: Settings) -> list[Note]:
     from .models.bundle import Model
+    from .models.recognisers import Digests
 
     notes: list[Note] = []
+    digests = Digests()
     for name, folder in installed(settings).items():
         try:
             model = Model.open(folder)
@@ -127,12 +133,33 @@ def _models(settings: Settings) -> list[Note]:
             notes.append(Note("model", State.WRONG, f"{name}: {error}"))
             continue
         notes.append(Note("model", State.GOOD if model.faces else State.ADVICE, f"{name}: {', '.join(_abilities(model))}"))
+        notes += _recognisers(model, digests)
     if BUILT_IN not in installed(settings).values():
         cure = f"Get the folder {BUILT_IN} again: git checkout -- backend/{BUILT_IN.name}"
         notes.append(Note("model", State.WRONG, "the built-in model is missing", cure))
     if len(notes) == 1:
         cure = f"For photographs, put a real model into {settings.models}; the README's section 'Real models' says how."
         notes.append(Note("model", State.ADVICE, "no further models", cure))
+    return notes
+
+
+def _recognisers(model: Model, digests: Digests) -> list[Note]:
+    """Each recogniser of a model: its file's hash, its licence and who reads with it; and adapters that were trained with another."""
+    from .models.bundle import readers_of
+
+    notes: list[Note] = []
+    for one in model.recognisers:
+        known = digests.of(one)
+        licence = f", {one.licence}" if one.licence else ", licence not noted"
+        readers = f"; for {', '.join(readers_of(model, one))}" if readers_of(model, one) else ""
+        digest = f"sha256 {known[:12]}…" if known else "file not known before it is loaded"
+        notes.append(Note("recogniser", State.GOOD, f"{model.id}: {one.name} ({digest}, {one.embedding} numbers{licence}){readers}"))
+    wanting = [entry for entry in model.adapters if "faceid" in (entry.kind.value if entry.kind else entry.name).lower()]
+    for entry in [*([None] if model.instant_id and model.recognisers else []), *(wanting if model.recognisers else [])]:
+        try:
+            model.recogniser(entry)
+        except LikenessError as error:
+            notes.append(Note("recogniser", State.WRONG, f"{model.id}: {error}"))
     return notes
 
 

@@ -28,7 +28,7 @@ FAMILIES = ("sdxl", "sd15", "any")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-SHARED_FOLDERS = ("ip_adapter", "loras")
+SHARED_FOLDERS = ("ip_adapter", "loras", "recognisers")
 """Several parts may put files side by side here."""
 
 
@@ -71,6 +71,8 @@ class Part:
     files: tuple[CatalogFile, ...]
     adapter: Mapping[str, str] | None = None
     note: str = ""
+    recogniser: str = ""
+    """What the recogniser among its files is called; that is the part's last file."""
 
     @property
     def slots(self) -> frozenset[str]:
@@ -174,7 +176,16 @@ def _part(name: str, entry: dict[str, Any], licence_of: Mapping[str, Licence]) -
     files = tuple(_file(name, repository, revision, file) for file in entry["files"])
     if not files or entry["family"] not in FAMILIES:
         raise ValueError(f"the files or the family of {name}")
-    return Part(name, entry["title"], entry["family"], licence_of[entry["licence"]], files, entry.get("adapter"), entry.get("note", ""))
+    return Part(
+        name,
+        entry["title"],
+        entry["family"],
+        licence_of[entry["licence"]],
+        files,
+        entry.get("adapter"),
+        entry.get("note", ""),
+        entry.get("recogniser", ""),
+    )
 
 
 def _file(part: str, repository: str, revision: str, entry: dict[str, Any]) -> CatalogFile:

@@ -94,7 +94,8 @@ def read_recognisers(folder: Path, model_id: str, table: Mapping[str, Any]) -> t
     faces: Mapping[str, Any] = table.get("faces", {})
     pack = folder / faces.get("folder", "faces")
     found: list[Recogniser] = []
-    if pack.is_dir():
+    listed = {str(entry["name"]) for entry in table.get("recogniser", [])}
+    if pack.is_dir() and ("recogniser" in faces or _known_name(pack) not in listed):  # else it is the listed one, left by an older version
         found.append(_entry(faces, str(faces.get("recogniser") or _known_name(pack) or model_id), folder=pack))
     for entry in table.get("recogniser", []):
         if ("file" in entry) == ("folder" in entry):

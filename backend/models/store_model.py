@@ -85,10 +85,23 @@ def card_of(name: str, base: ModelSet, parts: Iterable[Part]) -> str:
     ]
     if model.get("defaults"):
         lines += ["", "[defaults]", *_pairs(model["defaults"])]
-    for part in parts:
+    chosen = list(parts)
+    for part in chosen:
+        if part.recogniser:
+            lines += ["", *_recogniser(part)]
+    for part in chosen:
         if part.adapter is not None:
             lines += ["", "[[ip_adapter]]", *_pairs({**part.adapter, "file": part.files[-1].place})]
     return "\n".join(lines) + "\n"
+
+
+def _recogniser(part: Part) -> list[str]:
+    """The block of a part that has a recogniser: the model's main one, or one beside it; its hash, so that another file is noticed."""
+    folder = part.files[-1].place.rpartition("/")[0]
+    known = {"licence": part.licence.name, **({"sha256": part.files[-1].sha256} if part.files[-1].sha256 else {})}
+    if folder == "faces":
+        return ["[faces]", *_pairs({"recogniser": part.recogniser, **known})]
+    return ["[[recogniser]]", *_pairs({"name": part.recogniser, "folder": folder, **known})]
 
 
 def _pairs(table: Mapping[str, Any]) -> list[str]:

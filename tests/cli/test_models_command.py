@@ -13,7 +13,7 @@ from typing import Any
 
 import official_layouts as layouts
 import pytest
-from fake_faces import write_pack
+from fake_faces import write_pack, write_recogniser
 from ldm_layout import write_checkpoint
 from model_server import FakeHub, Fault, running
 from tiny_models import WIDTH, _unet, write_adapter
@@ -24,7 +24,7 @@ from backend.models.catalog import Catalog, Part
 from backend.models.parts import Parts
 from backend.workbench import find_model
 
-SETS = ("instantid-sdxl", "ip-adapter-plus-face-sdxl", "faceid-sdxl", "controlnet-depth-sdxl")
+SETS = ("instantid-sdxl", "ip-adapter-plus-face-sdxl", "ip-adapter-bigg-sdxl", "faceid-sdxl", "controlnet-depth-sdxl")
 SHIPPED = Catalog.load()
 Pulled = Any
 
@@ -40,8 +40,8 @@ def stand_ins(models: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     copies = {
         "faces/scrfd_10g_bnkps.onnx": folder / "faces" / "det.onnx",
         "faces/glintr100.onnx": folder / "faces" / "rec.onnx",
-        "faces/det_10g.onnx": folder / "faces" / "det.onnx",
-        "faces/w600k_r50.onnx": folder / "faces" / "rec.onnx",
+        "recognisers/buffalo_l/det_10g.onnx": folder / "faces" / "det.onnx",
+        "recognisers/buffalo_l/w600k_r50.onnx": write_recogniser(folder / "other.onnx", 9),
         "ip_adapter/ip-adapter-plus-face_sdxl_vit-h.safetensors": adapters / "plus.safetensors",
         "ip_adapter/ip-adapter-faceid-plusv2_sdxl.bin": adapters / "faceid-plusv2.safetensors",
     }
@@ -58,7 +58,10 @@ def catalogue(stand_ins: dict[str, bytes], tmp_path_factory: pytest.TempPathFact
         lines = [f"[part.{one.id}]", f"title = {json.dumps(one.title)}", f'family = "{one.family}"', f'licence = "{one.licence.id}"']
         lines += [f'repository = "{one.files[0].repository}"', f'revision = "{one.files[0].revision}"']
         if one.adapter:
-            lines.append(f'adapter = {{ name = "{one.adapter["name"]}", kind = "{one.adapter["kind"]}" }}')
+            known = ", ".join(f'{key} = "{value}"' for key, value in one.adapter.items())
+            lines.append(f"adapter = {{ {known} }}")
+        if one.recogniser:
+            lines.append(f'recogniser = "{one.recogniser}"')
         for file in one.files:
             content = stand_ins[file.place]
             known = f', bytes = {len(content)}, sha256 = "{hashlib.sha256(content).hexdigest()}"' if file.sha256 else ""
@@ -200,9 +203,23 @@ def test_a_set_can_be_added_to_a_model_and_stays_there(run: Pulled, pulled: Path
     assert not (tmp_path / "models" / "ip-adapter-plus-face-sdxl").exists()
 
 
+def test_faceid_joins_instantid_in_one_model_each_with_its_own_recogniser(run: Pulled, pulled: Path, tmp_path: Path) -> None:
+    from backend.config import Settings
+    from backend.doctor import _models
+
+    assert run("pull", "faceid-sdxl", "--into", "instantid-sdxl", "--accept-licences")[0] == 0
+    model = find_model_of(tmp_path, "instantid-sdxl")
+    assert [one.name for one in model.recognisers] == ["antelopev2", "buffalo_l"]
+    assert (model.recogniser(None).name, model.recogniser(model.adapter("faceid-plusv2")).name) == ("antelopev2", "buffalo_l")
+    notes = [note.found for note in _models(Settings(tmp_path / "models", tmp_path / "logs")) if note.topic == "recogniser"]
+    assert any("antelopev2" in found and "non-commercial" in found and found.endswith("for instantid") for found in notes)
+    assert any("buffalo_l" in found and found.endswith("for faceid-plusv2") for found in notes)
+
+
 def test_what_does_not_go_together_is_refused_before_anything_is_fetched(run: Pulled, pulled: Path, hub: FakeHub) -> None:
+    assert run("pull", "ip-adapter-plus-face-sdxl", "--into", "instantid-sdxl", "--accept-licences")[0] == 0
     hub.asked.clear()
-    assert "want the same place" in sentence(run("pull", "faceid-sdxl", "--into", "instantid-sdxl", "--accept-licences"))
+    assert "want the same place" in sentence(run("pull", "ip-adapter-bigg-sdxl", "--into", "instantid-sdxl", "--accept-licences"))
     assert "is no pulled or added sdxl model" in sentence(run("pull", "controlnet-depth-sdxl", "--into", "nothing"))
     assert hub.asked == []
 

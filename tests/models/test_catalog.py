@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from backend.models.adapters import AdapterKind
 from backend.models.catalog import Catalog, clash, licences
+from backend.models.recognisers import read_recognisers, recogniser_for
 from backend.models.store_model import card_of, joined
 from protocol.errors import InvalidRequest, ModelError
 from protocol.jobs import GuideKind
@@ -69,7 +71,9 @@ def test_a_set_that_is_a_model_has_all_that_a_model_needs(name: str) -> None:
     assert ("text_encoder_2/config.json" in places) == (chosen.family == "sdxl")
     kinds = {part.adapter["kind"] for part in chosen.parts if part.adapter}
     assert ("image_encoder/config.json" in places) == bool(kinds - {"faceid"})
-    assert any(place.startswith("faces/") for place in places) == (name.startswith("instantid") or any("faceid" in kind for kind in kinds))
+    assert any(place.startswith(("faces/", "recognisers/")) for place in places) == (
+        name.startswith("instantid") or any("faceid" in kind for kind in kinds)
+    )
 
 
 def test_every_adapter_has_a_kind_that_the_engine_knows() -> None:
@@ -117,12 +121,12 @@ def test_the_strictest_licence_comes_first() -> None:
 
 
 def test_two_parts_that_want_one_place_are_refused() -> None:
-    one, other = OWN.sets["instantid-sdxl"].parts, OWN.sets["faceid-sdxl"].parts
+    one, other = OWN.sets["ip-adapter-bigg-sdxl"].parts, OWN.sets["faceid-sdxl"].parts
     found = clash([*one, *other])
     assert found is not None
-    assert {part.id for part in found} == {"antelopev2", "buffalo-l"}
+    assert {part.id for part in found} == {"clip-vit-bigg", "clip-vit-h"}
     with pytest.raises(InvalidRequest, match="want the same place"):
-        joined(one, other, "instantid-sdxl")
+        joined(one, other, "ip-adapter-bigg-sdxl")
 
 
 def test_adapters_controlnets_and_loras_stand_side_by_side() -> None:
@@ -178,3 +182,39 @@ def test_a_wrong_catalogue_is_refused_with_a_sentence(tmp_path: Path, old: str, 
     file.write_text(GOOD.replace(old, new), encoding="utf-8")
     with pytest.raises(ModelError, match=r"The catalogue .*\."):
         Catalog.load(file)
+
+
+def test_instantid_and_faceid_fit_into_one_model_each_with_the_recogniser_it_was_trained_with(tmp_path: Path) -> None:
+    parts = {part.id: part for name in ("instantid-sdxl", "faceid-sdxl") for part in OWN.set(name).parts}.values()
+    assert clash(parts) is None
+    table = tomllib.loads(card_of("both", OWN.set("instantid-sdxl"), parts))
+    for part in parts:
+        for file in part.files:
+            (tmp_path / file.place).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file.place).touch()
+    main, other = read_recognisers(tmp_path, "both", table)
+    assert (main.name, main.folder, other.name, other.folder) == (
+        "antelopev2", tmp_path / "faces", "buffalo_l", tmp_path / "recognisers" / "buffalo_l",
+    )  # fmt: skip
+    files = {file.path.rpartition("/")[2]: file.sha256 for part in parts for file in part.files}
+    assert (main.digest(), other.digest()) == (files["glintr100.onnx"], files["w600k_r50.onnx"])
+    assert "non-commercial" in main.licence
+    assert {entry["recogniser"] for entry in table["ip_adapter"]} == {"buffalo_l"}
+    assert recogniser_for("both", (main, other), "", "antelopev2", "InstantID") == main
+
+
+def test_a_recogniser_that_an_older_version_put_into_faces_is_not_one_more(tmp_path: Path) -> None:
+    for folder in ("faces", "recognisers/buffalo_l"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "w600k_r50.onnx").touch()
+    (found,) = read_recognisers(tmp_path, "old", {"recogniser": [{"name": "buffalo_l", "folder": "recognisers/buffalo_l"}]})
+    assert found.folder == tmp_path / "recognisers" / "buffalo_l"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"name": "x"}, {"name": "x", "file": "a", "folder": "b"}, {"name": "x", "file": "a.onnx"}, {"name": "x", "folder": "a", "same": 2}],
+)
+def test_an_entry_for_a_recogniser_that_cannot_be_meant_is_an_error_of_the_card(tmp_path: Path, entry: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"recogniser|cosine"):
+        read_recognisers(tmp_path, "own", {"recogniser": [entry]})
