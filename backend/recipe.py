@@ -8,18 +8,26 @@ named by their place, seen from the PNG's folder, and their sha256, and refused 
 from __future__ import annotations
 
 import base64
-import hashlib
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from protocol.errors import BadPicture
 from protocol.geometry import Extent, Point
-from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, PictureJob, Sampling, Subject
+from protocol.jobs import Canvas, Guide, GuideKind, PictureJob, Sampling, Shortcut, Subject
+
+from .adornment import Adornment
+from .kept_file import File as File
+from .lending import LATER
+from .lending import Lent as Lent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from protocol.planes import Plane
 
     from .faces import Identity
     from .workbench import Bench
@@ -28,50 +36,33 @@ FORMAT = 1
 ADAPTER, IDENTITY_NET = 0.8, 0.8
 """InstantID's published strengths."""
 EMBEDDING = 512
+REGION_EDGE = 0.06
+"""Width of a box's soft edge, in shorter sides of the picture: a hard one shows as a seam between two people."""
 
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """A picture file: its place as seen from the PNG's folder, and what was in it."""
-
-    path: str
-    sha256: str
-
-    @classmethod
-    def of(cls, path: Path, beside: Path) -> Self:
-        """The file at `path`, for a PNG in the folder `beside`; BadPicture if it cannot be read."""
-        try:
-            place = os.path.relpath(path.resolve(), beside.resolve())
-        except ValueError:  # another drive, on Windows
-            place = str(path.resolve())
-        return cls(Path(place).as_posix(), _sha256(path))
-
-    def found(self, beside: Path) -> Path:
-        """Where it is now; BadPicture if it has gone or changed."""
-        path = beside / self.path
-        if _sha256(path) != self.sha256:
-            raise BadPicture(
-                f"{path} has changed since the picture was made from it, so the same picture cannot be made. Put the old file back."
-            )
-        return path
+Points = tuple[tuple[float, float], ...]
+Region = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Somebody:
-    """A person as the model knows them. `embedding`: base64 of 512 little-endian float32; `keypoints` in pixels of a photo of `extent`."""
+    """A person as the model knows them. `embedding`: base64 of 512 little-endian float32; `keypoints` in pixels of a photo of `extent`;
+    `region`: left, top, right and bottom of their part of the picture, in 0..1, None where the backend is to choose it.
+    """
 
     embedding: str
     keypoints: tuple[tuple[float, float], ...]
     extent: tuple[int, int]
     adapter: float
     identity_net: float
+    region: Region | None = field(default=None, metadata=LATER)
 
     @classmethod
-    def of(cls, identity: Identity, adapter: float, identity_net: float) -> Self:
-        """An identity and the strengths it is given."""
+    def of(cls, identity: Identity, adapter: float, identity_net: float, region: Region | None = None) -> Self:
+        """An identity, the strengths it is given and its part of the picture."""
         points = tuple((float(x), float(y)) for x, y in identity.keypoints)
         extent = (identity.extent.width, identity.extent.height)
-        return cls(base64.b64encode(identity.embedding.astype("<f4").tobytes()).decode("ascii"), points, extent, adapter, identity_net)
+        numbers = base64.b64encode(identity.embedding.astype("<f4").tobytes()).decode("ascii")
+        return cls(numbers, points, extent, adapter, identity_net, region)
 
     def identity(self) -> Identity:
         """The identity again, exactly."""
@@ -85,13 +76,10 @@ class Somebody:
             raise ValueError("a person is 512 numbers and five points")
         return Identity(embedding, embedding[None], keypoints, Extent(*self.extent))
 
-
-@dataclass(frozen=True, slots=True)
-class Lent:
-    """An image prompt."""
-
-    file: File
-    weight: float
+    def subject(self, bench: Bench, extent: Extent) -> Subject:
+        """The person in a picture of `extent`, made known to the bench."""
+        region = None if self.region is None else region_plane(self.region, extent)
+        return Subject(bench.person(self.identity()), adapter=self.adapter, identity_net=self.identity_net, region=region)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +101,16 @@ class Recipe:
     canvas: File | None = None
     mask: File | None = None
     strength: float = 1.0
+    places: tuple[Points, ...] = field(default=(), metadata=LATER)
+    """The faces of several people, five keypoints each, in the order of the people."""
+    shortcuts: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Names of `protocol.jobs.Shortcut`; the numbers above are what they made of them."""
+    clip_skip: int = field(default=1, metadata=LATER)
+    loras: tuple[Adornment, ...] = field(default=(), metadata=LATER)
 
     def metadata(self) -> dict[str, Any]:
         """For the PNG."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **cast("dict[str, Any]", _plain(self))}
 
     @classmethod
     def read(cls, metadata: Mapping[str, Any], name: str) -> Self:
@@ -127,7 +121,10 @@ class Recipe:
                 raise ValueError("another format")
             values["people"] = tuple(Somebody(**_with_pairs(one)) for one in values["people"])
             values["keypoints"] = _pairs(values["keypoints"])
-            values["image_prompts"] = tuple(Lent(File(**one["file"]), float(one["weight"])) for one in values["image_prompts"])
+            values["shortcuts"] = tuple(Shortcut(name).value for name in values.get("shortcuts", ()))
+            values["places"] = tuple(_pairs(points) for points in values.get("places", ()))
+            values["image_prompts"] = tuple(Lent.read(one) for one in values["image_prompts"])
+            values["loras"] = tuple(Adornment.read(one) for one in values.get("loras", ()))
             values |= {key: File(**values[key]) for key in ("canvas", "mask") if values[key] is not None}
             for somebody in values["people"]:
                 somebody.identity()
@@ -144,14 +141,17 @@ class Recipe:
             negative=self.negative,
             extent=Extent(self.width, self.height),
             canvas=self._canvas(beside),
-            subjects=tuple(
-                Subject(bench.person(one.identity()), adapter=one.adapter, identity_net=one.identity_net) for one in self.people
-            ),
-            image_prompts=tuple(_lent(one, beside) for one in self.image_prompts),
-            guides=(Guide(GuideKind.KEYPOINTS, keypoints=tuple(Point(x, y) for x, y in self.keypoints)),) if self.keypoints else (),
-            sampling=Sampling(self.steps, self.guidance_scale, self.scheduler, self.seed),
+            subjects=tuple(one.subject(bench, Extent(self.width, self.height)) for one in self.people),
+            image_prompts=tuple(one.prompt(beside) for one in self.image_prompts),
+            guides=tuple(_keypoints(points) for points in (self.places or (self.keypoints,)) if points),
+            sampling=self._sampling(),
             preview_every=0,
+            loras=tuple(one.found(bench.model) for one in self.loras),
         )
+
+    def _sampling(self) -> Sampling:
+        shortcuts = tuple(map(Shortcut, self.shortcuts))
+        return Sampling(self.steps, self.guidance_scale, self.scheduler, self.seed, shortcuts=shortcuts, clip_skip=self.clip_skip)
 
     def _canvas(self, beside: Path) -> Canvas | None:
         from .images import open_mask, open_picture, to_plane
@@ -162,43 +162,81 @@ class Recipe:
         return Canvas(to_plane(open_picture(self.canvas.found(beside))), mask, self.strength)
 
 
-def base_recipe(bench: Bench, prompt: str, negative: str | None, seed: int, extent: Extent, **parts: object) -> Recipe:
-    """A recipe with the model's own defaults written out; `parts` are further fields of `Recipe`."""
+def base_recipe(
+    bench: Bench,
+    prompt: str,
+    negative: str | None,
+    seed: int,
+    extent: Extent,
+    loras: tuple[Adornment, ...] = (),
+    clip_skip: int | None = None,
+    **parts: object,
+) -> Recipe:
+    """A recipe with the model's own defaults written out, or those of a few-step LoRA; `parts` are further fields of `Recipe`."""
+    from .models.shelf import few_steps
+
     defaults = bench.model.defaults
+    usual = few_steps(bench.model, [one.lora() for one in loras]) or defaults
     return Recipe(
         model=bench.model.id,
         prompt=prompt,
         negative=defaults.negative if negative is None else negative,
         seed=seed,
-        steps=defaults.steps,
-        guidance_scale=defaults.guidance_scale,
-        scheduler=defaults.scheduler,
+        steps=usual.steps,
+        guidance_scale=usual.guidance_scale,
+        scheduler=usual.scheduler,
         width=extent.width,
         height=extent.height,
+        loras=loras,
+        clip_skip=clip_skip or defaults.clip_skip,
         **parts,  # pyright: ignore[reportArgumentType]  # the callers' keywords are Recipe's own
     )
 
 
-def somebody(bench: Bench, photos: Sequence[Path]) -> Somebody:
+def quickened(recipe: Recipe, bench: Bench, shortcuts: Sequence[Shortcut]) -> Recipe:
+    """The recipe with shortcuts, and the steps, guidance and scheduler that they stand for."""
+    from .pipelines.quick import numbers
+
+    if not shortcuts:
+        return recipe
+    steps, guidance_scale, scheduler = numbers(bench.model, shortcuts)
+    names = tuple(shortcut.value for shortcut in shortcuts)
+    return replace(recipe, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler, shortcuts=names)
+
+
+def somebody(bench: Bench, photos: Sequence[Path], region: Region | None = None) -> Somebody:
     """The person on the photos, at the published strengths."""
     from .images import open_picture
 
     pictures = [open_picture(path) for path in photos]
-    return Somebody.of(bench.identify(pictures), ADAPTER, IDENTITY_NET)
+    return Somebody.of(bench.identify(pictures), ADAPTER, IDENTITY_NET, region)
 
 
-def _lent(lent: Lent, beside: Path) -> ImagePrompt:
-    from .images import open_picture, to_plane
+def region_plane(region: Region, extent: Extent) -> Plane:
+    """A box (left, top, right, bottom, in 0..1) of a picture of `extent` as a mask; its edges are soft, but for those of the picture."""
+    import numpy as np
 
-    return ImagePrompt(to_plane(open_picture(lent.file.found(beside))), weight=lent.weight)
+    from .images import to_plane
+
+    soft = max(1.0, REGION_EDGE * min(extent.width, extent.height))
+    left, top, right, bottom = region
+    across = _ramp(left, right, extent.width, soft)
+    down = _ramp(top, bottom, extent.height, soft)
+    return to_plane(np.rint(255 * down[:, None] * across[None]).astype(np.uint8))
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise BadPicture(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+def _ramp(begin: float, end: float, length: int, soft: float) -> NDArray[np.float64]:
+    """0..1 for each pixel of a line: 1 between `begin` and `end`, half of it at the edge, over `soft` pixels; no edge at the line's own."""
+    import numpy as np
+
+    middles = np.arange(length) + 0.5
+    rise = np.ones(length) if begin <= 0 else (middles - begin * length) / soft + 0.5
+    fall = np.ones(length) if end >= 1 else (end * length - middles) / soft + 0.5
+    return np.clip(np.minimum(rise, fall), 0, 1)
+
+
+def _keypoints(points: Points) -> Guide:
+    return Guide(GuideKind.KEYPOINTS, keypoints=tuple(Point(x, y) for x, y in points))
 
 
 def _pairs(values: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]:
@@ -207,4 +245,20 @@ def _pairs(values: Iterable[Iterable[float]]) -> tuple[tuple[float, float], ...]
 
 def _with_pairs(values: Mapping[str, Any]) -> dict[str, Any]:
     width, height = values["extent"]
-    return {**values, "keypoints": _pairs(values["keypoints"]), "extent": (int(width), int(height))}
+    known = {**values, "keypoints": _pairs(values["keypoints"]), "extent": (int(width), int(height))}
+    if known.get("region") is not None:
+        left, top, right, bottom = values["region"]
+        known["region"] = (float(left), float(top), float(right), float(bottom))
+    return known
+
+
+def _plain(value: object) -> object:
+    """A dataclass as JSON holds it, without the fields that came later (`LATER`) where they say nothing."""
+    if is_dataclass(value) and not isinstance(value, type):
+        shown = [one for one in fields(value) if not (one.metadata.get("later") and _unsaid(one, getattr(value, one.name)))]
+        return {one.name: _plain(getattr(value, one.name)) for one in shown}
+    return tuple(_plain(one) for one in cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+
+
+def _unsaid(one: Field[Any], value: object) -> bool:
+    return one.default is not MISSING and value == one.default

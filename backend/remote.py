@@ -58,12 +58,12 @@ class RemoteBench:
             raise Lost
         return identity_of(outcome.who)
 
-    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
-        """The five keypoints of the largest face."""
+    def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
+        """The five keypoints of each face, the largest first."""
         outcome = self._studio.outcome(AnalyseFaces(images.to_plane(picture), model=self.model.id))
-        if not isinstance(outcome, Faces) or not outcome.faces:
-            return None
-        return np.array([(point.x, point.y) for point in outcome.faces[0].keypoints], dtype=np.float32)
+        if not isinstance(outcome, Faces):
+            raise Lost
+        return [np.array([(point.x, point.y) for point in face.keypoints], dtype=np.float32) for face in outcome.faces]
 
     def paint(self, job: PictureJob, bar: Watch) -> RemotePicture:
         """Do a job of one picture; Ctrl-C cancels it in the backend too."""

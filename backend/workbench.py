@@ -62,8 +62,8 @@ class Bench(Protocol):
         """Who the photos show; an error of the tree when that cannot be said."""
         ...
 
-    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
-        """The five keypoints (5, 2) of a picture's largest face, or None without a face."""
+    def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
+        """The five keypoints (5, 2) of each face of a picture, the largest first."""
         ...
 
     def paint(self, job: PictureJob, bar: Watch) -> Made:
@@ -94,10 +94,9 @@ class Workbench:
         """Who the photos show."""
         return self.need_faces().identify(photos)
 
-    def face_points(self, picture: Pixels) -> NDArray[np.float32] | None:
-        """The five keypoints of the largest face."""
-        found = self.need_faces().analyse(picture)
-        return found[0].keypoints if found else None
+    def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
+        """The five keypoints of each face, the largest first."""
+        return [face.keypoints for face in self.need_faces().analyse(picture)]
 
     def paint(self, job: PictureJob, bar: Watch) -> Made:
         """Do a job of one picture in this process."""

@@ -268,7 +268,7 @@ class PictureJob:
     negative: Prompt | None = None
     """None means the model's own default negative prompt."""
     extent: Extent | None = None
-    """Size of the result; None means the canvas's, else the model's own, with several people one that is wide enough for them."""
+    """Size of the result; None means the canvas's, else the model's own, with several people (and no regions or guides) a wide one."""
     model: Name | None = None
     canvas: Canvas | None = None
     subjects: Annotated[tuple[Subject, ...], Items(SUBJECTS)] = ()

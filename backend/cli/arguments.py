@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from protocol.jobs import Shortcut
+
+QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)
+"""What `--quick` alone stands for; `small` is for pictures that are looked at for a moment."""
 MAX_COUNT = 100
 """Pictures of one command; more is a loop in a script, where a mistyped zero does not keep the machine busy for a day."""
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 2000
 """Characters; the text encoders read 77 tokens."""
 MAX_WEIGHT = 2.0
+MAX_PEOPLE = 8
+"""People in one picture, as the protocol has it."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -63,6 +69,33 @@ def weighted_file(text: str) -> WeightedFile:
     if not 0 <= weight <= MAX_WEIGHT:
         raise argparse.ArgumentTypeError(f"the weight {tail} of {name} is outside 0 to {MAX_WEIGHT:g}")
     return WeightedFile(Path(name), weight)
+
+
+def shortcuts(text: str) -> tuple[Shortcut, ...]:
+    """Names of shortcuts, with commas between them."""
+    known = [shortcut.value for shortcut in Shortcut]
+    names = [name.strip() for name in text.split(",")]
+    if wrong := [name for name in names if name not in known]:
+        raise argparse.ArgumentTypeError(f"there is no shortcut {wrong[0]!r}; there are {', '.join(known)}")
+    return tuple(Shortcut(name) for name in dict.fromkeys(names))
+
+
+def add_quick(parser: argparse.ArgumentParser) -> None:
+    """`--quick`, alone or with the names of shortcuts."""
+    parser.add_argument(
+        "--quick", nargs="?", default=(), const=QUICK, type=shortcuts, metavar="SHORTCUTS",
+        help=f"in less time, and not quite the same picture: {', '.join(shortcut.value for shortcut in QUICK)}, or those that are named",
+    )  # fmt: skip
+
+
+def add_clip_skip(parser: argparse.ArgumentParser) -> None:
+    """`--clip-skip`."""
+    parser.add_argument("--clip-skip", type=clip_skip, metavar="N", help="as A1111 counts it: 1 to 12 (default: the model's own)")
+
+
+def clip_skip(text: str) -> int:
+    """Which of the text encoder's last layers is read."""
+    return _whole(text, 1, 12, "a clip skip")
 
 
 def png_file(text: str) -> Path:

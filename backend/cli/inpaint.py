@@ -10,8 +10,10 @@ from protocol.errors import InvalidRequest
 from protocol.geometry import Extent
 
 from ..config import Settings
-from ..recipe import File, base_recipe, somebody
-from .arguments import png_file, prompt, seed
+from ..recipe import File, base_recipe, quickened
+from .arguments import add_clip_skip, add_quick, png_file, prompt, seed
+from .loras import add_loras, adornments
+from .people import add_people, check_people, people
 from .work import bench_for, check_folder, paint
 
 
@@ -21,11 +23,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--mask", required=True, type=Path, metavar="FILE", help="its mask, of the same size: white is painted anew, black is kept"
     )
-    parser.add_argument("--face", action="append", default=[], type=Path, metavar="FILE", help="a photo of the person to put there")
+    add_people(parser)
     parser.add_argument("--prompt", default="", type=prompt, metavar="TEXT", help="what the picture shows")
     parser.add_argument("--negative", type=prompt, metavar="TEXT", help="what it must not show (default: the model's own)")
     parser.add_argument("--seed", type=seed, metavar="N", help="the same seed makes the same picture (default: by chance)")
     parser.add_argument("--model", metavar="ID", help="the model (default: sketch, the built-in one)")
+    add_loras(parser)
+    add_clip_skip(parser)
+    add_quick(parser)
     parser.add_argument("-o", "--out", required=True, type=png_file, metavar="OUT.png", help="the result")
 
 
@@ -34,6 +39,7 @@ def run(options: Namespace, settings: Settings) -> int:
     from ..images import open_mask, open_picture
 
     check_folder(options.out)
+    check_people(options)
     height, width = open_picture(options.image).shape[:2]
     mask = open_mask(options.mask)
     if mask.shape != (height, width):
@@ -52,9 +58,11 @@ def run(options: Namespace, settings: Settings) -> int:
             options.negative,
             secrets.randbelow(2**31) if options.seed is None else options.seed,
             Extent(width, height),
-            people=(somebody(bench, options.face),) if options.face else (),
+            people=people(bench, options),
+            clip_skip=options.clip_skip,
             canvas=File.of(options.image, beside),
             mask=File.of(options.mask, beside),
+            loras=adornments(bench, options.lora),
         )
-        paint(bench, [(recipe, options.out)], "inpaint")
+        paint(bench, [(quickened(recipe, bench, options.quick), options.out)], "inpaint")
     return 0

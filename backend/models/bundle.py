@@ -28,7 +28,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     vae = "other.safetensors"        # another VAE: a file or a diffusers folder
     prediction = "v"                 # "epsilon" or "v", where neither scheduler/ nor the checkpoint says it
     zero_snr = false                 # trained down to pure noise (zero terminal SNR)
-    distilled = "lightning 4 steps"  # lcm, lightning, turbo or hyper: scheduler, steps and guidance as its makers say; "none" where a name
+    distilled = "lightning 4 steps"  # lcm, lightning, turbo, hyper or tcd: scheduler, steps and guidance as its makers say; "none" where a name
                                      # is misleading
 
     [defaults]

@@ -19,6 +19,11 @@ def layers_of(names: Sequence[str], family: Family, prompt: ImagePrompt) -> dict
     `names` are the UNet's attention processors in their order. Raises InvalidRequest for a block that is not there or sees no pictures.
     """
     if prompt.blocks or prompt.other_blocks != 1:
+        if prompt.lends not in (Lends.ALL, Lends.FACE):
+            raise InvalidRequest(
+                f"An image prompt that lends its {prompt.lends.value.replace('-', ' ')} has its blocks chosen by that, and names blocks as "
+                "well. Leave one of the two out."
+            )
         return weighed_layers(names, prompt.blocks, prompt.other_blocks)
     return lent_layers(names, family, prompt.lends)
 

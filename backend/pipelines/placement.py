@@ -1,8 +1,9 @@
-"""Where a person's face goes: where the job says, where the canvas has one, or as in the person's own photo."""
+"""Where people's faces go: where the job says, where the canvas has one, or as in their own photos, side by side."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -38,25 +39,91 @@ class Finder(Protocol):
         ...
 
 
-def place(
-    plan: Plan, identity: Identity, points: Floats | None, region: Pixels | None, finder: Finder | None, taken: Sequence[Floats]
-) -> Floats:
-    """Keypoints (5, 2) of one person's face, in pixels of what is drawn.
+@dataclass(frozen=True, slots=True, eq=False)
+class Wish:
+    """What a job says about the place of one person: `points` (5, 2) in pixels of the picture, `region` a uint8 mask of it."""
 
-    `points` are the job's own (pixels of the picture) and win. On a canvas a face that is there already gives its pose: the largest one
-    that is repainted, lies in `region` (uint8 mask of the picture) and is not in `taken`. Otherwise the face keeps the pose of the person's
-    photo, fitted into the region or what is repainted, and without both framed as in the photo.
+    identity: Identity
+    points: Floats | None = None
+    region: Pixels | None = None
+
+
+def place(plan: Plan, wishes: Sequence[Wish], finder: Finder | None) -> tuple[Floats, ...]:
+    """Keypoints (5, 2) of each person's face, in pixels of what is drawn.
+
+    The job's own points win. On a canvas a face that is there already gives its pose: the largest one that is repainted, lies in the
+    person's region and is nobody else's. Otherwise the face keeps the pose of the person's photo: framed as in the photo, within the
+    region; into a mask it is fitted. Several people of whom nothing is said stand side by side, in their order, with heads of one height.
     """
-    if points is not None:
-        return plan.frame.inward(points)
-    area = _area(plan, region)
-    if plan.canvas is not None and finder is not None:
-        for face in finder.analyse(plan.frame.cut_and_scale(plan.canvas)):
-            if _inside(face.keypoints, area) and not any(np.abs(face.keypoints - other).max() < 1 for other in taken):
-                return face.keypoints
-    if area is None:
-        return as_in_photo(identity, plan.frame.extent)
-    return fit_head(identity.keypoints, _bounding_box(area))
+    if not wishes:
+        return ()
+    places: list[Floats | None] = [None if wish.points is None else plan.frame.inward(wish.points) for wish in wishes]
+    areas = [_area(plan, wish.region) for wish in wishes]
+    _take_faces(plan, areas, places, finder)
+    for number, wish in enumerate(wishes):
+        if places[number] is None and (wish.region is not None or len(wishes) == 1):
+            places[number] = _in_box(plan, wish, _box(plan, areas[number]))
+    waiting = [number for number, place in enumerate(places) if place is None]
+    columns = _free_columns(_box(plan, _area(plan, None)), len(wishes), [one for one in places if one is not None])
+    beside = [_in_box(plan, wishes[number], column) for number, column in zip(waiting, columns, strict=False)]
+    for number, points in zip(waiting, _of_one_height(beside), strict=True):
+        places[number] = points
+    return tuple(one for one in places if one is not None)
+
+
+def _take_faces(plan: Plan, areas: Sequence[Pixels | None], places: list[Floats | None], finder: Finder | None) -> None:
+    """Give people the faces that are on the canvas."""
+    if plan.canvas is None or finder is None or all(one is not None for one in places):
+        return
+    faces = finder.analyse(plan.frame.cut_and_scale(plan.canvas))
+    for number, area in enumerate(areas):
+        if places[number] is None:
+            free = (face for face in faces if not any(one is not None and _same_face(face.keypoints, one) for one in places))
+            places[number] = next((face.keypoints for face in free if _inside(face.keypoints, area)), None)
+
+
+def _same_face(one: Floats, other: Floats) -> bool:
+    """Whether two sets of keypoints are where only one face can be."""
+    left, _, right, _ = head_box(other)
+    return float(np.linalg.norm(one.mean(0) - other.mean(0))) < float(right - left) / 4
+
+
+def _box(plan: Plan, area: Pixels | None) -> Floats:
+    """The box (left, top, right, bottom) in which a face may be, in pixels of what is drawn."""
+    whole = np.array([0, 0, plan.frame.extent.width, plan.frame.extent.height], np.float32)
+    return whole if area is None else _bounding_box(area)
+
+
+def _in_box(plan: Plan, wish: Wish, box: Floats) -> Floats:
+    """The face of a photo in a box: a mask is filled by it, in a picture it is framed as in the photo, with all of the head inside."""
+    if plan.mask is not None:
+        return fit_head(wish.identity.keypoints, box)
+    size = Extent(max(1, round(float(box[2] - box[0]))), max(1, round(float(box[3] - box[1]))))
+    points = (as_in_photo(wish.identity, size) + box[:2]).astype(np.float32)
+    if size == plan.frame.extent:
+        return points
+    head = head_box(points)
+    return points if (head[:2] >= box[:2]).all() and (head[2:] <= box[2:]).all() else fit_head(points, box)
+
+
+def _free_columns(box: Floats, people: int, placed: Sequence[Floats]) -> list[Floats]:
+    """The columns of a box, one for each of `people`, without those in which a face stands already."""
+    left, wide = float(box[0]), float(box[2] - box[0]) / people
+    taken = {min(max(int((float(points[:, 0].mean()) - left) // wide), 0), people - 1) for points in placed}
+    free = [left + wide * one for one in range(people) if one not in taken]
+    return [np.array([edge, box[1], edge + wide, box[3]], np.float32) for edge in free]
+
+
+def _of_one_height(faces: Sequence[Floats]) -> list[Floats]:
+    """Faces with heads as high as the smallest of them, each around its own middle: photos are taken from different distances."""
+    heads = [head_box(points) for points in faces]
+    lowest = min((float(head[3] - head[1]) for head in heads), default=0.0)
+    middles = [(head[:2] + head[2:]) / 2 for head in heads]
+    scales = [lowest / float(head[3] - head[1]) for head in heads]
+    return [
+        ((points - middle) * scale + middle).astype(np.float32) if scale < 1 else points
+        for points, middle, scale in zip(faces, middles, scales, strict=True)
+    ]
 
 
 def as_in_photo(identity: Identity, extent: Extent) -> Floats:

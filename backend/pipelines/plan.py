@@ -259,7 +259,9 @@ def _beside(model: Model, people: int) -> tuple[Extent, ...]:
 
 
 def _extent(job: PictureJob, model: Model) -> Extent:
-    extent = job.extent or (job.canvas.picture.extent if job.canvas else extent_for(model, len(job.subjects)))
+    # Regions, points and guides are in pixels of a picture whose size their sender knew without being told: the model's own.
+    measured = job.guides or any(part.region is not None for part in (*job.subjects, *job.image_prompts))
+    extent = job.extent or (job.canvas.picture.extent if job.canvas else extent_for(model, 0 if measured else len(job.subjects)))
     if job.canvas and extent != job.canvas.picture.extent:
         raise InvalidRequest("The picture asked for and the canvas differ in size. Leave the size out, or resize the canvas first.")
     if not (extent.width >= 1 and extent.height >= 1):

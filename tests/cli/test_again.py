@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 from fake_faces import blank, paint_face
 from PIL import Image
 
@@ -53,6 +54,63 @@ def test_a_pose_and_an_image_prompt_are_part_of_it(tmp_path, photo):
     assert run("again", tmp_path / "a.png") == 0
     assert (tmp_path / "a-again.png").read_bytes() == (tmp_path / "a.png").read_bytes()
     assert not np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "plain.png")))
+
+
+def test_two_people_with_their_regions_are_part_of_it(tmp_path, photo):
+    other = tmp_path / "other.png"
+    Image.fromarray(paint_face(blank(120, 120), 30, 30, 50, 7)).save(other)
+    words = ("portrait", "--person", photo, "--person", other, photo, "--seed", 3)
+    assert run(*words, "-o", tmp_path / "a.png") == 0
+    assert run(*words, "--region", "0,0,0.4,1", "--region", "0.4,0,1,1", "-o", tmp_path / "b.png") == 0
+    other.unlink()
+    for name in ("a", "b"):
+        assert run("again", tmp_path / f"{name}.png") == 0
+        assert (tmp_path / f"{name}-again.png").read_bytes() == (tmp_path / f"{name}.png").read_bytes()
+    assert not np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), np.asarray(Image.open(tmp_path / "b.png")))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "lends=style-and-composition", "crop=top", "crop=face", "schedule=ease-out", "schedule=0:1/0.5:0.3/1:0",
+        "block=up_blocks.0.attentions.1:1.5,others=0", "adapter=plus",
+    ],
+)  # fmt: skip
+def test_how_an_image_prompt_is_lent_is_part_of_it(tmp_path, photo, words):
+    lent = tmp_path / "lent.png"
+    Image.fromarray(paint_face(blank(90, 140), 20, 60, 50, 3)).save(lent)
+    pictures = []
+    for name, prompt in (("a", f"{lent}:1.2,{words}"), ("b", f"{lent}:1.2")):
+        assert run("portrait", "--face", photo, "--seed", 3, "--image-prompt", prompt, "-o", tmp_path / f"{name}.png") == 0
+        pictures.append(np.asarray(Image.open(tmp_path / f"{name}.png")))
+    assert not np.array_equal(*pictures)
+    assert run("again", tmp_path / "a.png") == 0
+    assert (tmp_path / "a-again.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_a_negative_picture_is_part_of_it_and_refused_when_it_has_changed(tmp_path, photo, refused, capsys):
+    lent, unwanted = (Path(shutil.copy(photo, tmp_path / name)) for name in ("lent.png", "unwanted.png"))
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(unwanted)
+    words = ("portrait", "--face", photo, "--image-prompt", f"{lent},negative={unwanted}", "-o", tmp_path / "a.png")
+    assert run(*words) == 0
+    assert run("again", tmp_path / "a.png") == 0
+    assert (tmp_path / "a-again.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    unwanted.write_bytes(b"another")
+    capsys.readouterr()
+    assert "has changed" in refused("again", tmp_path / "a.png")
+
+
+def test_a_recipe_says_nothing_of_what_came_later_and_was_not_asked_for(tmp_path, photo):
+    """Pictures of earlier versions are made again byte for byte, recipe and all."""
+    lent = shutil.copy(photo, tmp_path / "lent.png")
+    assert run("portrait", "--face", photo, "--image-prompt", lent, "-o", tmp_path / "a.png") == 0
+    recipe = read_metadata(tmp_path / "a.png")
+    assert set(recipe) == {
+        "format", "model", "prompt", "negative", "seed", "steps", "guidance_scale", "scheduler", "width", "height", "people",
+        "keypoints", "image_prompts", "canvas", "mask", "strength",
+    }  # fmt: skip
+    assert set(recipe["people"][0]) == {"embedding", "keypoints", "extent", "adapter", "identity_net"}
+    assert set(recipe["image_prompts"][0]) == {"file", "weight"}
 
 
 def test_a_changed_image_prompt_is_refused(tmp_path, photo, refused, capsys):

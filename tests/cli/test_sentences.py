@@ -60,6 +60,37 @@ def test_a_weight_out_of_range(refused, photo, out):
     assert "outside 0 to 2" in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:7", "-o", out)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("lends=soul", "choose all, style, composition"),
+        ("crop=left", "choose squash, centre, top, pad or face"),
+        ("crop=top,crop=pad", "give it once"),
+        ("schedule=soon", "choose constant, ease-in"),
+        ("schedule=0:1/0:0", "rising order"),
+        ("schedule=0:1/2:0", "outside 0 to 1"),
+        ("block=mid_block", "no factor"),
+        ("block=mid_block:much", "not a number"),
+        ("block=roof:1", "There is no block 'roof'"),
+        ("lends=style,block=mid_block:1", "Leave one"),
+        ("negative=missing.png", "missing.png"),
+        ("adapter=nobody", "called 'nobody'"),
+    ],
+)
+def test_an_image_prompt_that_cannot_be_meant(refused, photo, out, words, said):
+    assert said in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:0.5,{words}", "-o", out)
+
+
+def test_people_and_regions_that_do_not_fit_each_other(refused, photo, out):
+    two = ("portrait", "--person", photo, "--person", photo, "-o", out)
+    assert "one --region for each" in refused(*two, "--region", "0,0,0.5,1")
+    assert "Give each person by --person" in refused(*two, "--face", photo)
+    assert "left half" in refused(*two, "--region", "left")
+    assert "outside of the picture" in refused(*two, "--region", "0.5,0,0.2,1")
+    assert "too many" in refused("portrait", *["--person", photo] * 9, "-o", out)
+    assert "1 of the 2 faces" in refused(*two, "--pose", photo)
+
+
 def test_an_endless_prompt(refused, photo, out):
     assert "shorten" in refused("portrait", "--face", photo, "--prompt", "a" * 5000, "-o", out)
 

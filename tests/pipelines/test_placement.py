@@ -7,7 +7,7 @@ import pytest
 
 from backend.faces import Face, Identity
 from backend.models.bundle import Model
-from backend.pipelines.placement import as_in_photo, fit_head, head_box, place
+from backend.pipelines.placement import Wish, as_in_photo, fit_head, head_box, place
 from backend.pipelines.plan import plan
 from protocol.errors import InvalidRequest
 from protocol.geometry import Extent
@@ -63,13 +63,13 @@ def test_a_face_that_is_small_in_its_photo_is_brought_nearer():
 def test_the_pose_of_a_face_that_is_repainted_is_kept(model):
     there = np.array([[24, 28], [36, 28], [30, 34], [26, 40], [34, 40]], np.float32)
     decided = plan(inpaint((16, 16, 32, 32)), model)
-    assert np.array_equal(place(decided, ANN, None, None, Finder(there), []), there)
+    assert np.array_equal(place(decided, [Wish(ANN)], Finder(there))[0], there)
 
 
 def test_a_face_outside_the_mask_is_none_of_our_business(model):
     elsewhere = np.array([[2, 2], [6, 2], [4, 4], [3, 6], [5, 6]], np.float32)
     decided = plan(inpaint((32, 32, 28, 28)), model)
-    head = head_box(place(decided, ANN, None, None, Finder(elsewhere), []))
+    head = head_box(place(decided, [Wish(ANN)], Finder(elsewhere))[0])
     inner = decided.frame.inward(np.array([[32, 32], [60, 60]], np.float32)).ravel()
     assert (head[:2] >= inner[:2] - 1).all()
     assert (head[2:] <= inner[2:] + 1).all()
@@ -78,13 +78,53 @@ def test_a_face_outside_the_mask_is_none_of_our_business(model):
 def test_two_people_never_take_the_same_face(model):
     there = np.array([[24, 28], [36, 28], [30, 34], [26, 40], [34, 40]], np.float32)
     decided = plan(inpaint((0, 0, 64, 64)), model)
-    finder = Finder(there)
-    first = place(decided, ANN, None, None, finder, [])
-    assert not np.array_equal(place(decided, ANN, None, None, finder, [first]), first)
+    first, second = place(decided, [Wish(ANN), Wish(ANN)], Finder(there))
+    assert np.array_equal(first, there)
+    assert not np.array_equal(second, first)
 
 
 def test_a_region_that_is_not_repainted_is_said(model):
     region = np.zeros((64, 64), np.uint8)
     region[:10, :10] = 255
     with pytest.raises(InvalidRequest, match="nothing in common"):
-        place(plan(inpaint((40, 40, 20, 20)), model), ANN, None, region, None, [])
+        place(plan(inpaint((40, 40, 20, 20)), model), [Wish(ANN, region=region)], None)
+
+
+def middles(places):
+    return [float(points[:, 0].mean()) for points in places]
+
+
+def test_people_of_whom_nothing_is_said_stand_side_by_side_in_their_order_with_heads_of_one_height(model):
+    near = Identity(ANN.embedding, ANN.embeddings, POINTS * 0.6 + 20, ANN.extent)
+    decided = plan(PictureJob(extent=Extent(80, 48)), model)
+    places = place(decided, [Wish(ANN), Wish(near)], None)
+    assert 10 < middles(places)[0] < 30 < 50 < middles(places)[1] < 70
+    heights = [head_box(points)[3] - head_box(points)[1] for points in places]
+    assert heights[0] == pytest.approx(heights[1], rel=1e-3)
+
+
+def test_who_has_no_place_stands_where_nobody_stands(model):
+    decided = plan(PictureJob(extent=Extent(80, 48)), model)
+    on_the_left = fit_head(POINTS, np.array([4, 4, 34, 44], np.float32))
+    waiting, placed = place(decided, [Wish(ANN), Wish(ANN, points=on_the_left)], None)
+    assert np.allclose(placed, on_the_left)
+    assert waiting[:, 0].min() > 40
+
+
+def test_several_people_in_a_mask_share_it(model):
+    decided = plan(inpaint((8, 8, 48, 32)), model)
+    inner = decided.frame.inward(np.array([[8, 8], [56, 40]], np.float32)).ravel()
+    middle = (inner[0] + inner[2]) / 2
+    left, right = (head_box(points) for points in place(decided, [Wish(ANN), Wish(ANN)], None))
+    assert inner[0] - 1 <= left[0] < left[2] <= middle + 1
+    assert middle - 1 <= right[0] < right[2] <= inner[2] + 1
+
+
+def test_in_a_region_a_person_is_framed_as_in_the_photo_with_all_of_the_head(model):
+    region = np.zeros((48, 80), np.uint8)
+    region[:, 48:] = 255
+    decided = plan(PictureJob(extent=Extent(80, 48)), model)
+    head = head_box(place(decided, [Wish(ANN, region=region)], None)[0])
+    assert 48 <= head[0] < head[2] <= 80
+    assert 0 <= head[1] < head[3] <= 48
+    assert head[3] - head[1] < 46, "there is more of the person than the head"

@@ -11,11 +11,12 @@ from backend.models.bundle import Model
 from backend.pipelines.plan import plan
 from protocol.errors import InvalidRequest, UnknownModel
 from protocol.geometry import Extent, Point
-from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject, Window
+from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Mark, Photos, PictureJob, Sampling, Schedule, Subject, Window
 from protocol.planes import Layout, Plane
 
 PHOTO = Plane(Layout.RGB8, Extent(8, 8), bytes(192))
 WHO = Photos((PHOTO,))
+BACKWARDS = Schedule(marks=(Mark(0.5, 1.0), Mark(0.2, 0.0)))
 
 
 @pytest.fixture
@@ -38,6 +39,9 @@ def model(tiny_folders):
         (PictureJob(subjects=(Subject(WHO, identity_net=float("nan")),)), "IdentityNet"),
         (PictureJob(subjects=(Subject(WHO, adapter_window=Window(0.5, 0.5)),)), "window"),
         (PictureJob(image_prompts=(ImagePrompt(PHOTO, weight=-1),)), "image prompt 1"),
+        (PictureJob(image_prompts=(ImagePrompt(PHOTO, schedule=BACKWARDS),)), "schedule of image prompt 1 goes back"),
+        (PictureJob(subjects=(Subject(WHO, adapter_schedule=BACKWARDS),)), r"schedule of person 1 \(image adapter\)"),
+        (PictureJob(image_prompts=(ImagePrompt(PHOTO, negative=PHOTO),), sampling=Sampling(guidance_scale=1.0)), "acts by guidance"),
         (PictureJob(guides=(Guide(GuideKind.DEPTH),)), "needs a picture"),
         (PictureJob(guides=(Guide(GuideKind.KEYPOINTS, keypoints=(Point(1, 1),) * 5),)), "no person"),
         (PictureJob(subjects=(Subject(WHO),), guides=(Guide(GuideKind.KEYPOINTS, keypoints=(Point(1, 1),)),)), "five keypoints"),
@@ -83,6 +87,23 @@ def test_a_person_is_never_drawn_at_a_size_that_the_model_avoids(tiny_folders, t
     job = PictureJob(subjects=(Subject(WHO),))
     assert plan(PictureJob(), model).frame.extent == Extent(64, 64)
     assert plan(job, model).frame.extent == Extent(56, 56)
+
+
+def test_several_people_of_whom_no_size_is_said_get_a_wide_picture(tiny_folders, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_folders["sdxl"], tmp_path / "beside")
+    (folder / "model.toml").write_text('id = "a"\nfamily = "sdxl"\nsize = [64, 64]\nside_by_side = true\n')
+    beside = Model.open(folder)
+    (folder / "model.toml").write_text('id = "a"\nfamily = "sdxl"\nsize = [64, 64]\nsizes = "buckets"\n')
+    bucketed = Model.open(folder)
+    for people, own, bucket in ((1, Extent(64, 64), 1.0), (2, Extent(128, 64), 1.5), (3, Extent(192, 64), 2.0), (8, Extent(256, 64), 4.0)):
+        job = PictureJob(subjects=(Subject(WHO),) * people)
+        assert plan(job, beside).frame.extent == own
+        wide = plan(job, bucketed).frame.extent
+        assert abs(wide.width / wide.height / bucket - 1) < 0.2
+    asked = PictureJob(subjects=(Subject(WHO),) * 2, extent=Extent(96, 64))
+    assert plan(asked, beside).frame.extent == Extent(96, 64)
 
 
 def test_frames_never_stretch(model):
