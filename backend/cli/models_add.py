@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("place", type=Path, metavar="FILE|FOLDER", help="a checkpoint (.safetensors, .ckpt), or a folder of models")
+    parser.add_argument("place", type=Path, metavar="FILE|FOLDER", help="a checkpoint, a LoRA, a textual inversion, or a folder of models")
+    parser.add_argument(
+        "--into", metavar="MODEL", help="the model that a LoRA or a textual inversion is for (default: the one that it fits)"
+    )
     parser.add_argument("--name", metavar="ID", help="what the checkpoint is called as a model (default: by its file)")
     parser.add_argument(
         "--with", action="append", default=[], dest="sets", metavar="SET", help="what is joined to it (default: all that fits)"
@@ -26,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--vae", type=Path, metavar="FILE", help="another VAE than its own: a file, or a folder of diffusers")
     parser.add_argument("--prediction", choices=("epsilon", "v"), help="what it predicts, where the file does not say it")
     parser.add_argument(
-        "--distilled", metavar="HOW", help='lcm, lightning, turbo or hyper, as in "lightning 4 steps"; none (default: by its name)'
+        "--distilled", metavar="HOW", help='lcm, lightning, turbo, hyper or tcd, as in "lightning 4 steps"; none (default: by its name)'
     )
     parser.add_argument("--clip-skip", type=int, metavar="N", help="its own clip skip, as A1111 counts it")
 
@@ -36,23 +39,44 @@ def add(catalog: Catalog, store: Store, options: Namespace, say: Callable[[str],
     place: Path = options.place.expanduser().absolute()
     given = [name for name in ("name", "vae", "prediction", "distilled", "clip_skip") if getattr(options, name) is not None]
     if place.is_file():
-        return _add_file(catalog, store, options, place, say)
+        _tell_of_pickle(place, say)
+        return 0 if _add_extra(store, options, place, say) else _add_file(catalog, store, options, place, say)
     if given or options.sets:
         raise InvalidRequest(f"{place} is no file, so it is no checkpoint. Give the file, or the folder without further options.")
     return _add_folder(catalog, store, place, say)
 
 
+def _tell_of_pickle(file: Path, say: Callable[[str], None]) -> None:
+    from ..models.pickles import is_pickle, known_copy
+
+    if file.is_file() and is_pickle(file) and known_copy(file) is None:
+        say(f"{file.name} is a pickle: it is read once, as numbers only, and a safetensors copy of it is used from then on.")
+
+
+def _add_extra(store: Store, options: Namespace, file: Path, say: Callable[[str], None]) -> bool:
+    """Whether the file was a LoRA or a textual inversion, and has its place now."""
+    from ..models.extras import MOST_BYTES, add_extra, recognised_extra
+
+    extra = recognised_extra(file) if options.into is not None or file.stat().st_size <= MOST_BYTES else None
+    if extra is None:
+        if options.into is not None:
+            raise InvalidRequest(f"{file.name} is neither a LoRA nor a textual inversion, so it goes into no model. Leave --into out.")
+        return False
+    model, name = add_extra(store.models, extra, file, options.into)
+    how = f"--lora {name}" if extra.folder == "loras" else f'--prompt "… {name}"'
+    say(f"{file.name} is {extra.title}: likeness portrait --model {model} {how} …")
+    return True
+
+
 def _add_file(catalog: Catalog, store: Store, options: Namespace, file: Path, say: Callable[[str], None]) -> int:
     from ..models.base import check_words
-    from ..models.pickles import is_pickle, known_copy
     from ..models.store_base import Wanted, add_base
 
     check_words(options.distilled, options.clip_skip)
     vae = None if options.vae is None else options.vae.expanduser().absolute()
     wanted = Wanted(file, options.name, vae, options.prediction, options.distilled, options.clip_skip, tuple(options.sets))
-    for pickle in (path for path in (file, vae) if path is not None and path.is_file() and is_pickle(path)):
-        if known_copy(pickle) is None:
-            say(f"{pickle.name} is a pickle: it is read once, as numbers only, and a safetensors copy of it is used from then on.")
+    if vae is not None:
+        _tell_of_pickle(vae, say)
     with store.locked():
         added = add_base(catalog, store, wanted)
     for line in _told(added):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 from protocol.errors import InvalidRequest, ModelError
 
-from .checkpoint import Checkpoint, Prediction, open_checkpoint
+from .checkpoint import TEXT, UNET, VAES, Checkpoint, Prediction, open_checkpoint
 from .distilled import Regimen, Told, regimen, told_by_name
 from .family import Family
+from .header import read_header
 from .tokenizers import STOCK
 
 MOST_SKIPPED = 12
@@ -80,6 +82,15 @@ def read_base(folder: Path, table: Mapping[str, Any]) -> tuple[Base, dict[str, A
     ), filled
 
 
+def weight_count(base: Base) -> int:
+    """How many numbers of the checkpoint belong to UNet, VAE and text encoders; 0 without a checkpoint."""
+    if base.checkpoint is None:
+        return 0
+    found = open_checkpoint(base.checkpoint)
+    shapes = read_header(found.path, base.checkpoint.name).shapes
+    return sum(math.prod(shape) for name, shape in shapes.items() if name.startswith((UNET, *VAES, *TEXT[found.family])))
+
+
 def check_words(distilled: str | None, clip_skip: int | None) -> None:
     """InvalidRequest for words of the command line that model.toml could not hold."""
     try:
@@ -118,7 +129,7 @@ def _told(table: Mapping[str, Any], found: Checkpoint | None) -> Told | None:
         return None
     told = told_by_name(str(words))
     if told is None:
-        raise ValueError(f'distilled = {words!r}; it is lcm, lightning, turbo or hyper, as in "lightning 4 steps", or "{UNDISTILLED}"')
+        raise ValueError(f'distilled = {words!r}; it is lcm, lightning, turbo, hyper or tcd, as in "lightning 4 steps", or "{UNDISTILLED}"')
     return told
 
 

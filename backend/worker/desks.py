@@ -15,6 +15,7 @@ from protocol.errors import ModelError
 
 from ..config import Settings
 from ..faces import Face, FaceAnalyser, Identity
+from ..models.base import weight_count
 from ..models.bundle import Model
 from ..models.recognisers import Digests, Recogniser
 from ..pipelines.engine import Engine
@@ -157,7 +158,9 @@ class Desk:
 
 
 def _size_of_files(model: Model, element: int) -> int:
-    """Bytes of a folder's base weights once they are read: the files are in half precision, `element` is the bytes of a number here."""
+    """Bytes of a model's base weights once they are read: the files are in half precision, `element` is the bytes of a number here."""
+    if model.base.checkpoint is not None:
+        return weight_count(model.base) * element
     folders = ("unet", "vae", "text_encoder", "text_encoder_2")
     files = [file for name in folders for file in (model.folder / name).glob("*.safetensors")]
     return sum(file.stat().st_size for file in files) * element // 2
