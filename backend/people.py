@@ -142,4 +142,6 @@ class PeopleSession(Session):
 
 
 def _shares(shares: Mapping[str, float]) -> tuple[Share, ...]:
-    return tuple(Share(who, float(weight)) for who, weight in shares.items())
+    """Only the proportions count, and the wire's weights end at 2."""
+    scale = max(1.0, max(shares.values(), default=1.0) / 2)
+    return tuple(Share(who, float(weight) / scale) for who, weight in shares.items())

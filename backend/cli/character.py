@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 ROW_PROMPT = "portrait of a person, blue sweater, grey background"
 MOST_IN_A_ROW = 16
+MOST_SHARE = 1000
+"""Only the proportions of weights count."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -54,7 +56,9 @@ def _add_files(actions: Any) -> None:  # noqa: ANN401 - argparse's own class is 
 def _add_mixing(actions: Any) -> None:  # noqa: ANN401
     blend = actions.add_parser("blend", help="people between others, saved or only shown in a row of pictures")
     blend.add_argument("people", nargs="+", metavar="NAME")
-    blend.add_argument("--weights", nargs="+", type=_share, metavar="W", help="one per person (default: all the same)")
+    blend.add_argument(
+        "--weights", nargs="+", type=_share, metavar="W", help="one per person; only their proportions count (default: all the same)"
+    )
     blend.add_argument("--as", dest="to", metavar="NEW", help="save the blend under this name")
     blend.add_argument("--row", type=png_file, metavar="OUT.png", help="pictures from the first person to the second")
     blend.add_argument("--pictures", type=_pictures, default=5, metavar="N", help="of the row (default 5)")
@@ -178,9 +182,9 @@ def _share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no weight; give a number from 0 to 2") from None
-    if not 0 <= value <= 2:
-        raise ArgumentTypeError(f"the weight {text} is outside of 0 to 2")
+        raise ArgumentTypeError(f"{text!r} is no weight; give a number from 0 to {MOST_SHARE}") from None
+    if not 0 <= value <= MOST_SHARE:
+        raise ArgumentTypeError(f"the weight {text} is outside of 0 to {MOST_SHARE}")
     return value
 
 

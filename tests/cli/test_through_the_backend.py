@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from backend.cli.main import main
+from backend.images import read_metadata
 from backend.scripting import Studio
 
 
@@ -72,10 +73,13 @@ def test_a_character_is_made_listed_carried_in_a_file_and_forgotten(
     assert main(words("character", "list")) == 0
     assert "Anna: 1 photo (1: detector" in capsys.readouterr().out
     file = tmp_path / "anna.likeness"
-    assert main(words("character", "export", "Anna", "-o", file)) == 0
+    assert main(words("character", "export", "Anna", "-o", file, "--consent", "Anna said yes.", "--licence", "CC0")) == 0
+    assert "has Anna, as read by tiny-sdxl, and no photos." in capsys.readouterr().out
     assert main(words("character", "rename", "Anna", "Captain")) == 0
     assert main(words("character", "import", file)) == 0
-    capsys.readouterr()
+    assert "Consent: Anna said yes. Licence: CC0" in capsys.readouterr().out
+    assert main(words("character", "export", "Captain", "-o", file, "--photos")) == 0
+    assert "and 1 photo." in capsys.readouterr().out
     assert main(words("character", "list")) == 0
     listed = capsys.readouterr().out
     assert "Anna: 1 photo" in listed
@@ -84,6 +88,34 @@ def test_a_character_is_made_listed_carried_in_a_file_and_forgotten(
         assert main(words("character", "delete", name)) == 0
     capsys.readouterr()
     assert "Anna" in refused("character", "delete", "Anna")
+
+
+def test_two_people_are_compared_averaged_blended_and_shown_in_a_row(
+    backend: Path, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str], refused
+) -> None:
+    other = photo.with_name("ben.png")
+    for name, file in (("Ada", photo), ("Bruno", other)):
+        assert main(words("character", "make", name, "--face", file)) == 0
+    capsys.readouterr()
+    assert main(words("character", "compare", "Ada", photo)) == 0
+    assert "Cosine 1.00 by tiny-sdxl: nobody has measured" in capsys.readouterr().out
+    assert main(words("character", "compare", "Ada", "Bruno")) == 0
+    apart = float(capsys.readouterr().out.split("Cosine ")[1].split()[0])
+    assert apart < 0.95
+    row = tmp_path / "row.png"
+    assert main(words("character", "blend", "Ada", "Bruno", "--weights", "1", "3", "--as", "Kid", "--row", row, "--pictures", "2")) == 0
+    said = capsys.readouterr().out
+    assert "Kid is 25% Ada and 75% Bruno." in said
+    assert "2 pictures from Ada to Bruno" in said
+    assert read_metadata(row)["people"] == ["Ada", "Bruno"]
+    assert main(words("character", "average", "Ada", "--face", other, "--as", "Mean")) == 0
+    assert main(words("character", "compare", "Mean", "Ada")) == 0
+    assert apart < float(capsys.readouterr().out.split("Cosine ")[1].split()[0]) < 1.0
+    assert "--as NEW saves the blend" in refused("character", "blend", "Ada", "Bruno")
+    assert "one weight for each" in refused("character", "blend", "Ada", "Bruno", "--weights", "1", "--as", "X")
+    assert "cannot be read" in refused("character", "compare", "Ada", "Nobody")
+    for name in ("Ada", "Bruno", "Kid", "Mean"):
+        assert main(words("character", "delete", name)) == 0
 
 
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 half of one"])
