@@ -160,3 +160,11 @@ def test_another_result_is_said_and_not_hidden(tmp_path, photo, capsys):
     capsys.readouterr()
     assert run("again", tmp_path / "b.png") == 1
     assert "Another picture" in capsys.readouterr().err
+
+
+def test_a_clip_skip_is_part_of_it(tmp_path, photo):
+    assert run("portrait", "--face", photo, "--seed", 3, "--clip-skip", 2, "-o", tmp_path / "a.png") == 0
+    assert read_metadata(tmp_path / "a.png")["clip_skip"] == 2
+    assert run("again", tmp_path / "a.png") == 0
+    assert (tmp_path / "a-again.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+    assert run("portrait", "--face", photo, "--clip-skip", 9, "-o", tmp_path / "b.png") == 2  # the tiny model's encoders have two layers

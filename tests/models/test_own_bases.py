@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,23 @@ def pulled(store: Store, catalog: Catalog, *parts: str) -> None:
             blob.write_bytes(content)
             record = record.with_file(file, store.held(blob, len(content), blob.name, Trust.FIRST_USE))
     store.write(record)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, place):
+        self.place = str(place)
+
+    def __reduce__(self):
+        return os.mkdir, (self.place,)
+
+
+def write_card(folder, name, beside):
+    folder.mkdir()
+    (folder / name).write_bytes((beside / name).read_bytes())
+    (folder / "model.toml").write_text(f'id = "x"\ncheckpoint = "{name}"\n')
+    return Model.open(folder)
 
 
 def checkpoint(tmp_path: Path, modules, family="sdxl", name="My Best_v3.safetensors", drop="nothing", notes=None) -> Path:
@@ -160,6 +178,22 @@ class TestRefused:
         save_file({"x.lora_down.weight": torch.ones(1)}, tmp_path / "style.safetensors")
         with pytest.raises(ModelError, match="is a LoRA"):
             add_base(catalog, store, Wanted(tmp_path / "style.safetensors"))
+
+    def test_a_malicious_checkpoint_and_nothing_is_left_of_the_try(self, catalog, store, tmp_path):
+        torch.save({"state_dict": {"w": torch.ones(1), "evil": Bomb(tmp_path / "canary")}}, tmp_path / "evil.ckpt")
+        with pytest.raises(ModelError, match="could run code, so it was not opened"):
+            add_base(catalog, store, Wanted(tmp_path / "evil.ckpt"))
+        assert not (tmp_path / "canary").exists()
+        assert store.read() == Record()
+        assert not (store.models / "evil").exists()
+        with pytest.raises(ModelError, match="could run code"):  # nor when model.toml names it, as a worker opens it
+            write_card(tmp_path / "by-hand", "evil.ckpt", tmp_path)
+        assert not (tmp_path / "canary").exists()
+
+    def test_the_canary_is_hit_without_the_guard(self, tmp_path):
+        torch.save({"evil": Bomb(tmp_path / "canary")}, tmp_path / "evil.ckpt")
+        torch.load(tmp_path / "evil.ckpt", weights_only=False)
+        assert (tmp_path / "canary").exists()
 
     def test_a_name_that_is_taken(self, catalog, store, modules, tmp_path):
         file = checkpoint(tmp_path, modules)
