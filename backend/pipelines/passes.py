@@ -111,21 +111,21 @@ def joined(tiles: Sequence[tuple[Bounds, Pixels]], below: Pixels) -> Pixels:
 
 
 def small_heads(shown: Plan, cast: Cast, model: Model, again: FacePass, faces: Sequence[Face]) -> tuple[Head, ...]:
-    """The heads that are drawn too small, of the people of a picture and, when it has none, of all `faces` found in it (in its pixels).
+    """The heads that are small, or were asked for small, of the people of a picture; when it has none, of all `faces` found in it.
 
-    A person's face is where it was found; where it was not, where it was asked for.
+    `faces` are in pixels of what is shown. A person's face is where it was found; where it was not, where it was asked for.
     """
     acting = [number for number, one in enumerate(cast.subjects) if one.adapter > 0 or one.identity_net > 0]
     places = [shown.frame.outward(cast.keypoints[number]) for number in acting]
-    found = whose(faces, places)
-    heads = [
-        Head(number, points if face is None or _far(face.keypoints, points) else face.keypoints)
-        for number, points, face in zip(acting, places, found, strict=True)
-    ]
+    heads: list[tuple[Head, float]] = []
+    for number, asked, face in zip(acting, places, whose(faces, places), strict=True):
+        points = asked if face is None or _far(face.keypoints, asked) else face.keypoints
+        # A model that was asked for a small face and drew a larger one did not draw it well either.
+        heads.append((Head(number, points), min(_height(asked), _height(points))))
     if not cast.subjects:
-        heads = [Head(None, face.keypoints) for face in faces]
+        heads = [(Head(None, face.keypoints), _height(face.keypoints)) for face in faces]
     least = again.threshold * min(model.extent.width, model.extent.height)
-    return tuple(head for head in heads if _height(head.points) * shown.frame.scale < least and _on(shown.extent, head.points))
+    return tuple(head for head, height in heads if height * shown.frame.scale < least and _on(shown.extent, head.points))
 
 
 def head_mask(points: Floats, extent: Extent) -> Pixels:

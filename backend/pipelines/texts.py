@@ -141,7 +141,8 @@ class _Voice:
         elif self.skipped is None:
             states = said[0]
         else:
-            states = self.encoder.text_model.final_layer_norm(said.hidden_states[-1 - self.skipped])
+            # transformers 5 has taken the layers out of `text_model`; diffusers 0.42's own clip skip for SD 1.5 fails on that.
+            states = getattr(self.encoder, "text_model", self.encoder).final_layer_norm(said.hidden_states[-1 - self.skipped])
         return SimpleNamespace(last_hidden_state=states, text_embeds=getattr(said, "text_embeds", None))
 
 
