@@ -69,7 +69,7 @@ def measure(side: int, rounds: int, jobs: int = 0) -> Measured:
     canvas = _canvas(side)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        client = stack.enter_context(_backend(folder / "state"))
+        client = stack.enter_context(own_backend(folder / "state"))
         curve = stack.enter_context(RawCurve(folder / "curve"))
         png = stack.enter_context(PngServer())
         spool = Spool(folder / "spool")
@@ -121,7 +121,8 @@ def _job(canvas: Canvas) -> PictureJob:
 
 
 @contextmanager
-def _backend(state: Path) -> Generator[Client]:
+def own_backend(state: Path) -> Generator[Client]:
+    """A client of a backend that was started in this folder, draws nothing, and ends with the block."""
     client = connect(state, start=True, program="bench", options=["--pipeline", "nothing"])
     try:
         yield client

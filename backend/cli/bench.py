@@ -1,33 +1,80 @@
-"""`likeness bench protocol`: what the way to the backend and back costs, beside its floor and beside the way of others."""
+"""`likeness bench`: what the way to the backend and back costs, and how fast the engine is beside plain diffusers, goal by goal."""
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import Settings
+
+if TYPE_CHECKING:
+    from ..speed.goals import Report
+
+WHAT = """protocol: nothing is drawn; picture: the backend beside this process; engine: beside plain diffusers with the same weights;
+start: what processes cost before they are of use; memory: what a picture needs beside the weights"""
+ROUNDS = {"protocol": 15, "picture": 15, "engine": 7, "start": 5, "memory": 1}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options."""
+    parser.add_argument("what", choices=tuple(ROUNDS), help=WHAT)
+    parser.add_argument("--side", type=int, default=1024, help="protocol: side of the canvas in pixels")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each side is measured (engine: pairs, 7; others: 5 or 15)")
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="protocol: also send N small jobs and watch the backend's memory")
+    parser.add_argument("--steps", type=int, default=30, metavar="N", help="engine, memory: steps of a picture")
     parser.add_argument(
-        "what", choices=("protocol", "picture"), help="protocol: nothing is drawn; picture: the backend beside this process"
+        "--shapes",
+        choices=("sdxl", "small", "tiny"),
+        help="engine, memory: the random models' size (a GPU: sdxl, else small)",
     )
-    parser.add_argument("--side", type=int, default=1024, help="side of the canvas in pixels")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="also send N small jobs and watch the backend's memory")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="engine, start, memory: write everything that was measured there")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="engine, start, memory: draw the figures beside their goals")
 
 
 def run(options: Namespace, settings: Settings) -> int:
     """Measure and print; 1 if a goal is missed."""
-    if options.what == "picture":
-        from ..bench_picture import compare
-        from ..bench_picture import report as told
+    rounds = max(1, options.rounds or ROUNDS[options.what])
+    match options.what:
+        case "picture":
+            from ..bench_picture import compare
+            from ..bench_picture import report as told
 
-        compared = compare(settings, options.rounds)
-        print("\n".join(told(compared)))
-        return 0 if compared.good else 1
-    from ..bench import measure, report
+            compared = compare(settings, rounds)
+            print("\n".join(told(compared)))
+            return 0 if compared.good else 1
+        case "protocol":
+            from ..bench import measure, report
 
-    results = measure(options.side, options.rounds, options.jobs)
-    print("\n".join(report(results)))
-    return 0 if results.good else 1
+            results = measure(options.side, rounds, options.jobs)
+            print("\n".join(report(results)))
+            return 0 if results.good else 1
+        case "start":
+            from ..speed.start import measure_start
+
+            return _given(measure_start(rounds, _say), options)
+        case "memory":
+            from ..speed.memory import measure_memory
+
+            return _given(measure_memory(settings, options.shapes, options.steps), options)
+        case _:
+            from ..speed.engine_goals import Run
+            from ..speed.run import measure_engine
+
+            return _given(measure_engine(settings, options.shapes, Run(options.steps, rounds), _say), options)
+
+
+def _given(report: Report, options: Namespace) -> int:
+    """Print a report and write what was asked for."""
+    print("\n".join(report.lines()))
+    if options.json is not None:
+        report.write_json(options.json)
+    if options.picture is not None:
+        report.draw(options.picture)
+    return 0 if report.good else 1
+
+
+def _say(line: str) -> None:
+    """What happens meanwhile: it takes minutes, and standard output is for the report."""
+    print(line, file=sys.stderr, flush=True)

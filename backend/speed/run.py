@@ -1,0 +1,101 @@
+"""One run of `likeness bench engine`: models made, goals measured one after another, what could not be measured said."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from protocol.errors import InvalidRequest
+
+from ..config import Settings
+from ..workbench import device_and_dtype
+from .goals import Figure, Report
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from .engine_goals import Run
+    from .rig import Rig
+
+ONLY_GPU = (
+    "G2 (compiled, beside plain): compiling brings nothing on a processor; it needs an NVIDIA GPU.",
+    "G10 (memory of offload plans): needs an NVIDIA GPU; `likeness bench memory` counts what a processor can show.",
+    "TFLOP/s, phases and peak memory of SDXL's real shapes: need an NVIDIA GPU; their code ran here with small shapes.",
+)
+ELSEWHERE = ("G3, G4 (protocol): `likeness bench protocol` and `likeness bench picture`.", "G13, G14 (start): `likeness bench start`.")
+
+
+def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callable[[str], None]) -> Report:
+    """All goals of the engine on the device of the settings. `shapes` None takes SDXL's on a GPU and small ones on a processor.
+
+    Raises:
+        InvalidRequest: shapes that are not known.
+        ServiceError: two sides that should have drawn the same picture did not.
+    """
+    import torch
+
+    from . import engine_goals as goals
+    from .phases import peak, phases, reached
+    from .queueing import fairness
+    from .rig import Rig
+    from .shapes import SHAPES
+
+    device, _ = device_and_dtype(settings)
+    cuda = device.startswith("cuda")
+    name = shapes or ("sdxl" if cuda else "small")
+    if name not in SHAPES:
+        raise InvalidRequest(f"There are no shapes called {name!r}; there are {', '.join(SHAPES)}.")
+    dtype = torch.bfloat16 if cuda else torch.float32
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as folder, _one_thread(not cuda):
+        say(f"making a model of random weights in {name} shapes")
+        rig = Rig(SHAPES[name], Path(folder), device, dtype, 64 if name != "tiny" else 8)
+        warm_up(rig, 3 if cuda else 1)
+        for measured in (goals.against_plain, goals.first_preview, goals.previews, goals.cancelling, goals.known_person, goals.window):
+            made = measured(rig, run)
+            figures += made if isinstance(made, tuple) else (made,)
+            for figure in figures[-2 if isinstance(made, tuple) else -1 :]:
+                say(figure.row)
+        notes = [*(where := phases(rig, 9000, run.steps)).lines, reached(rig, 9001, run.steps, figures[0].seconds["engine"])]
+        if cuda:
+            notes += [peak(rig), *where.over_budget(run.steps)]
+    figures += fairness()
+    setting = {"shapes": name, "side": SHAPES[name].side, "device": _title(device), "numbers": str(dtype).removeprefix("torch.")}
+    setting |= {"steps": run.steps, "pairs": run.rounds, "torch": torch.__version__}
+    return Report("The engine beside plain diffusers", setting, tuple(figures), tuple(notes), (() if cuda else ONLY_GPU) + ELSEWHERE)
+
+
+def warm_up(rig: Rig, times: int) -> None:
+    """Let both sides draw once or more before anything counts."""
+    for number in range(times):
+        rig.draw(rig.job(8000 + number, 2))
+        rig.plain.draw(rig.asked(8000 + number, 2))
+
+
+@contextmanager
+def _one_thread(wanted: bool) -> Generator[None]:
+    """With several threads, this thread's time is not the work's, and a shared machine decides how long it takes."""
+    import torch
+
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _title(device: str) -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else f"{device}, one thread"
+
+
+def summary(report: Report) -> Sequence[str]:
+    """What is said at the end."""
+    missed = [figure.goal for figure in report.figures if not figure.met]
+    return [*report.lines(), "All goals that were measured are met." if not missed else f"Missed: {', '.join(dict.fromkeys(missed))}."]

@@ -1,0 +1,146 @@
+"""What the goals count, and what is said of them. No test here depends on how long anything takes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from backend.config import load_settings
+from backend.models.kept import Kept
+from backend.speed import engine_goals
+from backend.speed.engine_goals import Run
+from backend.speed.goals import Figure, Report
+from backend.speed.memory import LiveBytes
+from backend.speed.phases import phases
+from backend.speed.queueing import fairness, jain, served
+from backend.speed.run import measure_engine
+from backend.speed.start import imported
+from protocol.errors import InvalidRequest, ServiceError
+
+QUICK = Run(steps=5, rounds=1, cancels=3)
+
+
+def test_a_known_persons_second_picture_asks_neither_for_the_face_nor_the_text_nor_the_projection(rig):
+    calls, _ = engine_goals.known_person(rig, QUICK)
+    assert (calls.value, calls.met) == (0, True)
+
+
+def test_a_forgetful_engine_misses_that_goal(rig, monkeypatch):
+    """The unsafe twin: nothing of a face is kept."""
+    monkeypatch.setattr(Kept, "get", lambda self, maker, content, make: make())
+    calls, _ = engine_goals.known_person(rig, QUICK)
+    assert calls.value > 0
+    assert not calls.met
+
+
+def test_the_window_is_counted_in_calls_and_equals_a_run_at_scale_zero(rig):
+    calls, time = engine_goals.window(rig, QUICK)
+    assert (calls.value, calls.target) == (3, 3)
+    assert "outputs equal bit for bit" in time.detail
+
+
+def test_the_comparison_with_plain_diffusers_says_that_outputs_are_equal_and_how_much_arithmetic_is_saved(rig):
+    figure = engine_goals.against_plain(rig, QUICK)
+    assert "outputs equal bit for bit" in figure.detail
+    share = float(figure.detail.split("operations ")[1].split()[0])
+    assert 0 < share < 1
+
+
+def test_every_cancelled_picture_ends_and_is_counted(rig):
+    figure = engine_goals.cancelling(rig, QUICK)
+    assert figure.detail.startswith("3 requests")
+    assert figure.value > 0
+
+
+def test_previews_change_no_picture_and_come_once_a_step(rig):
+    watch = engine_goals._Noting(lambda: 0.0)
+    rig.draw(rig.job(11, 4, previews=1), watch)
+    assert len(watch.previews) == 3, "the last step is followed by the picture"
+    assert engine_goals.previews(rig, QUICK).detail == "pictures equal"
+
+
+def test_phases_of_a_picture_are_in_their_order_and_none_is_left_out(rig):
+    found = phases(rig, 12, 3)
+    assert min(found.before, found.text, found.steps, found.decoding) > 0
+    assert found.text < found.before
+
+
+def test_a_second_client_waits_for_one_job_at_most():
+    wait, uneven = fairness()
+    assert wait.met
+    assert uneven.met
+
+
+def test_a_queue_that_only_looks_at_the_order_would_miss_that(monkeypatch):
+    """The unsafe twin: first come, first served."""
+    from backend.speed import queueing
+
+    monkeypatch.setattr(queueing, "next_job", lambda waiting, turns: min(waiting, key=lambda entry: entry.order, default=None))
+    assert not fairness()[0].met
+    assert served([]) == []
+    assert jain([10, 0]) == 0.5
+
+
+def report() -> Report:
+    good = Figure("G1", "a picture", 0.97, 1.0, "", "outputs equal bit for bit", {"engine": 1.5, "plain": 1.6})
+    bad = Figure("G7", "the end of a cancelled picture", 0.3, 0.15, "steps")
+    none = Figure("G8", "calls", 0, 0, "calls")
+    return Report("The engine", {"shapes": "tiny"}, (good, bad, none), ("a note",), ("G2: it needs a GPU.",))
+
+
+def test_each_goal_has_a_row_with_figure_target_and_whether_it_is_met():
+    lines = report().lines()
+    assert any(line.startswith("G1 ") and "0.970" in line and "at most 1.000" in line and line.endswith("met") for line in lines)
+    assert any(line.startswith("G7 ") and line.endswith("MISSED") for line in lines)
+    assert "Not measured here: G2: it needs a GPU." in lines
+    assert not report().good
+
+
+def test_a_report_is_written_for_programs_and_drawn_for_people(tmp_path):
+    report().write_json(tmp_path / "bench.json")
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert [figure["met"] for figure in found["figures"]] == [True, False, True]
+    assert found["figures"][0]["seconds"] == {"engine": 1.5, "plain": 1.6}
+    report().draw(tmp_path / "bench.png")
+    with Image.open(tmp_path / "bench.png") as picture:
+        colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
+    assert {(58, 125, 68), (181, 67, 47)} <= colours, "a bar for what is met and one for what is missed"
+
+
+def test_memory_follows_tensors_until_they_are_gone():
+    import torch
+
+    with LiveBytes() as live:
+        first = torch.ones(1000)
+        view = first[:10]
+        second = first * 2
+        assert live.now == 8000
+        del first
+        assert live.now == 8000, "the view still holds it"
+        del view, second
+        assert live.now == 0
+    assert live.peak == 8000
+
+
+def test_an_import_that_fails_is_said():
+    assert imported("pass") > 0
+    with pytest.raises(ServiceError, match="could not import"):
+        imported("import a_module_that_nobody_has")
+
+
+def test_unknown_shapes_are_refused_with_those_that_there_are(tmp_path):
+    settings = load_settings({"device": "cpu", "models": str(tmp_path)}, {})
+    with pytest.raises(InvalidRequest, match="sdxl, small, tiny"):
+        measure_engine(settings, "huge", QUICK, lambda line: None)
+
+
+@pytest.mark.slow
+def test_a_whole_run_measures_every_goal_that_a_processor_can_and_says_what_it_cannot(tmp_path):
+    settings = load_settings({"device": "cpu", "models": str(tmp_path)}, {})
+    said: list[str] = []
+    found = measure_engine(settings, "tiny", QUICK, said.append)
+    assert [figure.goal for figure in found.figures] == ["G1", "G5", "G6", "G7", "G8", "G8", "G9", "G9", "G11", "G11"]
+    assert [words[:3].strip(" (") for words in found.not_measured[:2]] == ["G2", "G10"]
+    assert found.figures[4].met
