@@ -8,13 +8,13 @@ named by their place, seen from the PNG's folder, and their sha256, and refused 
 from __future__ import annotations
 
 import base64
-from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, astuple, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from protocol.errors import BadPicture
 from protocol.geometry import Extent, Point
-from protocol.jobs import Canvas, Guide, GuideKind, PictureJob, Sampling, Shortcut, Subject
+from protocol.jobs import Canvas, FacePass, Guide, GuideKind, PictureJob, Sampling, SecondPass, Shortcut, Subject
 
 from .adornment import Adornment
 from .kept_file import File as File
@@ -107,6 +107,10 @@ class Recipe:
     """Names of `protocol.jobs.Shortcut`; the numbers above are what they made of them."""
     clip_skip: int = field(default=1, metadata=LATER)
     loras: tuple[Adornment, ...] = field(default=(), metadata=LATER)
+    guidance_rescale: float | None = field(default=None, metadata=LATER)
+    tiled: bool | None = field(default=None, metadata=LATER)
+    second_pass: SecondPass | None = field(default=None, metadata=LATER)
+    face_pass: FacePass | None = field(default=None, metadata=LATER)
 
     def metadata(self) -> dict[str, Any]:
         """For the PNG."""
@@ -126,6 +130,8 @@ class Recipe:
             values["image_prompts"] = tuple(Lent.read(one) for one in values["image_prompts"])
             values["loras"] = tuple(Adornment.read(one) for one in values.get("loras", ()))
             values |= {key: File(**values[key]) for key in ("canvas", "mask") if values[key] is not None}
+            passes = {"second_pass": SecondPass, "face_pass": FacePass}
+            values |= {key: kind(**values[key]) for key, kind in passes.items() if values.get(key) is not None}
             for somebody in values["people"]:
                 somebody.identity()
             return cls(**values)
@@ -147,11 +153,21 @@ class Recipe:
             sampling=self._sampling(),
             preview_every=0,
             loras=tuple(one.found(bench.model) for one in self.loras),
+            second_pass=self.second_pass,
+            face_pass=self.face_pass,
         )
 
     def _sampling(self) -> Sampling:
-        shortcuts = tuple(map(Shortcut, self.shortcuts))
-        return Sampling(self.steps, self.guidance_scale, self.scheduler, self.seed, shortcuts=shortcuts, clip_skip=self.clip_skip)
+        return Sampling(
+            self.steps,
+            self.guidance_scale,
+            self.scheduler,
+            self.seed,
+            self.guidance_rescale,
+            self.tiled,
+            shortcuts=tuple(map(Shortcut, self.shortcuts)),
+            clip_skip=self.clip_skip,
+        )
 
     def _canvas(self, beside: Path) -> Canvas | None:
         from .images import open_mask, open_picture, to_plane
@@ -174,7 +190,10 @@ def base_recipe(
 ) -> Recipe:
     """A recipe with the model's own defaults written out, or those of a few-step LoRA; `parts` are further fields of `Recipe`."""
     from .models.shelf import few_steps
+    from .pipelines.tags import tagged
 
+    prompt, tags = tagged(prompt)
+    loras = (*loras, *(Adornment.of(bench.model, tag.name, tag.weight) for tag in tags))
     defaults = bench.model.defaults
     usual = few_steps(bench.model, [one.lora() for one in loras]) or defaults
     return Recipe(
@@ -195,11 +214,13 @@ def base_recipe(
 
 def quickened(recipe: Recipe, bench: Bench, shortcuts: Sequence[Shortcut]) -> Recipe:
     """The recipe with shortcuts, and the steps, guidance and scheduler that they stand for."""
+    from .models.shelf import few_steps
     from .pipelines.quick import numbers
 
     if not shortcuts:
         return recipe
-    steps, guidance_scale, scheduler = numbers(bench.model, shortcuts)
+    few = few_steps(bench.model, [one.lora() for one in recipe.loras])
+    steps, guidance_scale, scheduler = astuple(few) if few else numbers(bench.model, shortcuts)
     names = tuple(shortcut.value for shortcut in shortcuts)
     return replace(recipe, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler, shortcuts=names)
 

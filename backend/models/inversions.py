@@ -85,4 +85,4 @@ def _by_encoder(path: Path, state: Mapping[str, Tensor], encoders: Mapping[str, 
 def with_vectors(out: Tensor, ids: Tensor, first: int, vectors: Tensor) -> Tensor:
     """`out` (batch, length, width), an embedding table's answer, with the rows of `vectors` (n, width) where `ids` are `first` and more."""
     chosen = (ids - first).clamp(0, vectors.shape[0] - 1)
-    return torch.where((ids >= first)[..., None], vectors[chosen].to(out), out)
+    return torch.where((ids >= first)[..., None], vectors.to(out)[chosen], out)

@@ -29,6 +29,8 @@ from .lora_names import Names, Place
 Roles = Mapping[str, Tensor]
 Added = Callable[[Tensor], Tensor]
 """What a LoRA adds to a layer's output, from the layer's input."""
+PLAIN = (torch.float32, torch.float16, torch.bfloat16)
+"""Precisions to compute in; weights may be kept in less."""
 FAMILY_OF_WIDTH = {768: "SD 1.5", 1024: "SD 2", 2048: "SDXL", 1280: "Stable Cascade", 4096: "Kolors"}
 """How wide the text is that a base attends to."""
 
@@ -78,27 +80,50 @@ def added(layer: Untyped, roles: Roles, weight: float) -> Added:
     """What `roles` add to `layer` (Linear, Conv2d, LayerNorm or GroupNorm) at `weight`, as a function of the layer's input."""
     if "down" in roles and "magnitude" not in roles:
         return _low_rank(layer, roles, weight * _scale(roles))
-    matrix = _matrix(layer, roles, weight)
-    bias = roles["diff_b"].to(layer.weight) * weight if "diff_b" in roles else None
-    match layer:
-        case nn.Linear():
-            return lambda states: F.linear(states, matrix, bias)
-        case nn.Conv2d():
-            return lambda states: F.conv2d(states, matrix, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
-        case nn.LayerNorm():
-            return lambda states: F.layer_norm(states, layer.normalized_shape, matrix, bias, layer.eps)
-        case _:
-            return lambda states: F.group_norm(states, layer.num_groups, matrix, bias, layer.eps)
+    bias = roles["diff_b"] * weight if "diff_b" in roles else None
+    near = _Near(_matrix(layer, roles, weight), bias)
+
+    def whole(states: Tensor) -> Tensor:
+        matrix, bias = near(states)
+        match layer:
+            case nn.Linear():
+                return F.linear(states, matrix, bias)
+            case nn.Conv2d():
+                return F.conv2d(states, matrix, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+            case nn.LayerNorm():
+                return F.layer_norm(states, layer.normalized_shape, matrix, bias, layer.eps)
+            case _:
+                return F.group_norm(states, layer.num_groups, matrix, bias, layer.eps)
+
+    return whole
+
+
+class _Near:
+    """Tensors where the layer works, whose weights may come to the device only when it does."""
+
+    def __init__(self, *tensors: Tensor | None) -> None:
+        self._tensors = tensors
+
+    def __call__(self, states: Tensor) -> tuple[Untyped, ...]:
+        """The tensors, on the device and in the precision of `states`."""
+        self._tensors = tuple(None if one is None else one.to(states) for one in self._tensors)
+        return self._tensors
 
 
 def _low_rank(layer: Untyped, roles: Roles, scale: float) -> Added:
     down, up, middle = roles["down"], roles["up"], roles.get("mid")
     if isinstance(layer, nn.Linear):
-        down, up = down.flatten(1), up.flatten(1)
-        return lambda states: F.linear(F.linear(states, down) * scale, up)
-    down, up = (factor[..., None, None] if factor.ndim == 2 else factor for factor in (down, up))
+        factors = _Near(down.flatten(1), up.flatten(1))
+
+        def linear(states: Tensor) -> Tensor:
+            down, up = factors(states)
+            return F.linear(F.linear(states, down) * scale, up)
+
+        return linear
+    factors = _Near(*(factor[..., None, None] if factor.ndim == 2 else factor for factor in (down, up)), middle)
 
     def conv(states: Tensor) -> Tensor:
+        down, up, middle = factors(states)
         if middle is None:
             inner = F.conv2d(states, down, None, layer.stride, layer.padding, layer.dilation)
         else:
@@ -119,7 +144,7 @@ def _matrix(layer: Untyped, roles: Roles, weight: float) -> Tensor:
         one_each = (1,) * (own.ndim - 2)
         gain = (magnitude.flatten() / norm).reshape((-1, 1, *one_each) if by_row else (1, -1, *one_each))
         change = gain * whole - own
-    return change.to(layer.weight.dtype)
+    return change.to(layer.weight.dtype) if layer.weight.dtype in PLAIN else change
 
 
 def _delta(roles: Roles, shape: torch.Size) -> Tensor:
@@ -196,7 +221,7 @@ def _fits(layer: Untyped, roles: Roles) -> bool:
 def _moved(tensor: Tensor, layer: Untyped, role: str) -> Tensor:
     if role == "alpha":
         return tensor.float()
-    plain = role in {"down", "up", "mid"} and tensor.is_floating_point()
+    plain = role in {"down", "up", "mid"} and layer.weight.dtype in PLAIN
     return tensor.to(device=layer.weight.device, dtype=layer.weight.dtype if plain else torch.float32)
 
 

@@ -26,6 +26,7 @@ from .paste import plan_crop, repainted
 from .quick import shortened, smaller
 from .schedulers import DEFAULT, find
 from .sizes import INSTANTID_AVOIDS, buckets, nearest_size, snap
+from .tags import untagged
 from .wording import passages
 
 Pixels = NDArray[np.uint8]
@@ -74,7 +75,7 @@ class Plan:
 def plan(job: PictureJob, model: Model) -> Plan:
     """What `model` is to do for `job`; raises InvalidRequest with a sentence for what cannot be meant."""
     _check(job, model)
-    job = shortened(job, model)
+    job = shortened(untagged(job), model)
     check_loras(model, job.loras)
     mode, canvas, mask = _canvas(job.canvas)
     extent = _extent(job, model)

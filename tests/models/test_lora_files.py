@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import lora_makers as makers
 import pytest
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from tiny_models import _unet
 from torch import nn
 
+import backend.models
 from backend.models.lora_files import LoraFile, read_lora_file
 from backend.models.lora_names import Names, _original
 from backend.models.loras import fit, load_lora
@@ -51,6 +53,63 @@ def test_names_of_the_original_code_are_the_ones_that_diffusers_converts(family,
     converted = convert_ldm_unet_checkpoint(marked | biases, config)
     for number, layer in enumerate(originals):
         assert converted[f"{layer}.weight"] == number, layer
+
+
+REAL = {
+    # what real files hold: kohya's for SDXL and SD 1.5, LCM-LoRA's, SDXL-Lightning's, and the layers that are meant
+    "sdxl": {
+        "lora_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q": "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q",
+        "lora_unet_input_blocks_8_1_transformer_blocks_9_attn2_to_out_0": "down_blocks.2.attentions.1.transformer_blocks.9.attn2.to_out.0",
+        "lora_unet_middle_block_1_transformer_blocks_9_ff_net_0_proj": "mid_block.attentions.0.transformer_blocks.9.ff.net.0.proj",
+        "lora_unet_output_blocks_2_2_conv": "up_blocks.0.upsamplers.0.conv",
+        "lora_unet_output_blocks_5_1_proj_in": "up_blocks.1.attentions.2.proj_in",
+        "lora_unet_input_blocks_3_0_op": "down_blocks.0.downsamplers.0.conv",
+        "lora_unet_input_blocks_1_0_emb_layers_1": "down_blocks.0.resnets.0.time_emb_proj",
+        "lora_unet_label_emb_0_2": "add_embedding.linear_2",
+        "lora_unet_down_blocks_0_resnets_0_conv1": "down_blocks.0.resnets.0.conv1",
+        "unet.mid_block.attentions.0.proj_out": "mid_block.attentions.0.proj_out",
+    },
+    "sd15": {
+        "lora_unet_down_blocks_0_attentions_0_proj_in": "down_blocks.0.attentions.0.proj_in",
+        "lora_unet_up_blocks_3_attentions_2_transformer_blocks_0_attn2_to_v": "up_blocks.3.attentions.2.transformer_blocks.0.attn2.to_v",
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_2": "mid_block.attentions.0.transformer_blocks.0.ff.net.2",
+        "lora_unet_output_blocks_5_2_conv": "up_blocks.1.upsamplers.0.conv",
+        "lora_unet_output_blocks_2_1_conv": "up_blocks.0.upsamplers.0.conv",
+        "lora_unet_output_blocks_11_0_skip_connection": "up_blocks.3.resnets.2.conv_shortcut",
+    },
+}
+KOHYAS = {"sdxl": (722, (72, 192)), "sd15": (192, (72,))}
+"""How many layers kohya's scripts report: of the UNet's attention ("create LoRA for U-Net: 722 modules"), and of the text encoders."""
+
+
+@pytest.mark.parametrize("family", ["sdxl", "sd15"])
+def test_names_in_real_files_mean_the_layers_of_the_real_models(family):
+    from diffusers import UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    stock = Path(backend.models.__file__).parent / "stock" / family
+    with torch.device("meta"):
+        modules = {"unet": UNet2DConditionModel.from_config(json.loads((stock / "unet" / "config.json").read_text()))}
+        for part, kind in (("text_encoder", CLIPTextModel), ("text_encoder_2", CLIPTextModelWithProjection)):
+            if (stock / part).is_dir():
+                modules[part] = kind(CLIPTextConfig.from_pretrained(stock / part))
+    names = Names(modules)
+    for name, layer in REAL[family].items():
+        assert names.place(name).layer == layer
+    attended = [
+        layer for layer, child in modules["unet"].named_modules() if ".attentions." in layer and isinstance(child, (nn.Linear, nn.Conv2d))
+    ]
+    flat = {f"lora_unet_{_original(layer, modules['unet']).replace('.', '_')}" for layer in attended}
+    assert len(flat) == len(attended) == KOHYAS[family][0]
+    for number, count in enumerate(KOHYAS[family][1], 1):
+        kinds = ("self_attn_q_proj", "self_attn_k_proj", "self_attn_v_proj", "self_attn_out_proj", "mlp_fc1", "mlp_fc2")
+        places = {
+            names.place(f"lora_te{number if family == 'sdxl' else ''}_text_model_encoder_layers_{layer}_{kind}")
+            for layer in range(count // 6)
+            for kind in kinds
+        }
+        assert None not in places
+        assert len(places) == count
 
 
 @pytest.mark.parametrize(
