@@ -22,17 +22,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypedDict, Unpack
 
-from protocol.errors import Lost
+from protocol.errors import InvalidRequest, Lost
 from protocol.geometry import Extent
 from protocol.jobs import (
     Canvas,
     Character,
     Embedding,
+    ImagePrompt,
+    Lora,
     Photos,
     PictureJob,
     Sampling,
@@ -47,6 +49,7 @@ from .live import draft as draft
 from .people import PeopleSession
 from .pictures import AnyPicture, Results, mask_plane, picture_plane, pillow, results_of
 from .pictures import Part as Part  # for scripts, which need nothing else of that room
+from .recipe import Region, region_plane
 from .session import ANSWER_S, TURN_S
 
 if TYPE_CHECKING:
@@ -89,23 +92,46 @@ class Options(TypedDict, total=False):
     model: str
     steps: int
     guidance_scale: float
+    image_prompts: Sequence[ImagePrompt]
+    """Pictures as prompts: `ImagePrompt(picture_plane("hat.png"), lends=Lends.STYLE)`."""
+    loras: Mapping[str, float]
+    """LoRAs of the model by name, with their weights: `{"ink": 0.5}`."""
 
 
 def portrait_job(who: str | Character | Photos | Embedding | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
     """The job of a portrait; without anybody, of a picture."""
-    subjects: tuple[Subject, ...] = ()
-    if who is not None:
-        person = Character(who) if isinstance(who, str) else who
-        subjects = (Subject(person, adapter=options.get("likeness", 0.8), identity_net=options.get("structure", 0.8)),)
+    return group_job(() if who is None else (who,), prompt, **options)
+
+
+def group_job(
+    people: Sequence[str | Character | Photos | Embedding],
+    prompt: str,
+    regions: Sequence[Region | None] = (),
+    **options: Unpack[Options],
+) -> PictureJob:
+    """The job of a picture of several people, from left to right. `regions` are their parts of it: left, top, right and bottom in 0..1.
+
+    Without them each has the part around their face. With them, the picture's `size` must be given.
+    """
     size = options.get("size")
+    if regions and len(regions) != len(people):
+        raise InvalidRequest(f"There are {len(regions)} regions and {len(people)} people. Give one for each, or none.")
+    if regions and size is None:
+        raise InvalidRequest("Regions are parts of a picture whose size is known. Give its size as well.")
+    adapter, net = options.get("likeness", 0.8), options.get("structure", 0.8)
+    planes = [None if one is None or size is None else region_plane(one, Extent(*size)) for one in regions or [None] * len(people)]
+    persons = [Character(who) if isinstance(who, str) else who for who in people]
+    subjects = tuple(Subject(who, adapter=adapter, identity_net=net, region=plane) for who, plane in zip(persons, planes, strict=True))
     return PictureJob(
         prompt,
         options.get("negative"),
         extent=None if size is None else Extent(*size),
         model=options.get("model"),
         subjects=subjects,
+        image_prompts=tuple(options.get("image_prompts", ())),
         sampling=Sampling(steps=options.get("steps"), guidance_scale=options.get("guidance_scale"), seed=options.get("seed", 0)),
         count=options.get("count", 1),
+        loras=tuple(Lora(name, weight) for name, weight in options.get("loras", {}).items()),
     )
 
 
@@ -119,6 +145,12 @@ class Studio(PeopleSession):
     def portrait(self, who: str | Character, prompt: str, **options: Unpack[Options]) -> Results:
         """Pictures of a person."""
         return self.run(portrait_job(who, prompt, **options))
+
+    def together(
+        self, people: Sequence[str | Character], prompt: str, regions: Sequence[Region | None] = (), **options: Unpack[Options]
+    ) -> Results:
+        """Pictures of several people, from left to right: `studio.together(["anna", "ben"], "at the sea")`; see `group_job`."""
+        return self.run(group_job(people, prompt, regions, **options))
 
     def picture(self, prompt: str, **options: Unpack[Options]) -> Results:
         """Pictures of whatever the prompt says."""

@@ -9,7 +9,8 @@ A folder (only the first block is required; what is not named in `model.toml` is
     identitynet/ instantid.safetensors                   InstantID: ControlNetModel folder, adapter in the official layout
     ip_adapter/<name>.safetensors                        IP-Adapters in the official layouts
     controlnets/<kind>/                                  ControlNetModel folders; kind as in protocol.jobs.GuideKind
-    loras/<name>.safetensors                             for `style` below
+    loras/<name>.safetensors                             for `style` below, and for jobs that name them
+    embeddings/<name>.safetensors                        textual inversions, by their names in a prompt
     faces/det.onnx rec.onnx                              the face pack that the adapters were trained with
     preview.json                                         latent channels -> RGB
 
@@ -28,8 +29,8 @@ A folder (only the first block is required; what is not named in `model.toml` is
     vae = "other.safetensors"        # another VAE: a file or a diffusers folder
     prediction = "v"                 # "epsilon" or "v", where neither scheduler/ nor the checkpoint says it
     zero_snr = false                 # trained down to pure noise (zero terminal SNR)
-    distilled = "lightning 4 steps"  # lcm, lightning, turbo, hyper or tcd: scheduler, steps and guidance as its makers say; "none" where a name
-                                     # is misleading
+    distilled = "lightning 4 steps"  # lcm, lightning, turbo, hyper or tcd: scheduler, steps and guidance as its makers say; "none" where
+                                     # a name is misleading
 
     [defaults]
     steps = 30

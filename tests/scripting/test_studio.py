@@ -16,11 +16,12 @@ from scripted_worker import pixels
 
 from backend.batch import from_csv, run_batch
 from backend.launch import connect
-from backend.scripting import Part, Preview, Progress, Results, Studio, portrait_job
+from backend.pictures import picture_plane
+from backend.scripting import Part, Preview, Progress, Results, Studio, group_job, portrait_job
 from backend.service import Service
 from protocol.errors import BackendUnavailable, InvalidRequest, NoFace, NotRunning
 from protocol.geometry import Extent
-from protocol.jobs import Character
+from protocol.jobs import Character, ImagePrompt, Lends, Lora
 from protocol.results import WorkerStage
 
 
@@ -39,6 +40,32 @@ def test_a_portrait_is_a_pillow_picture_with_its_seed(studio: Studio) -> None:
     assert [picture.seed for picture in results] == [4, 5, 6]
     for picture in results:
         assert np.array_equal(np.asarray(picture.image), seen(picture.seed))
+
+
+def test_several_people_stand_in_one_picture_each_in_their_region(studio: Studio) -> None:
+    results = studio.together(["captain", "mate"], "steps=1", [(0, 0, 0.5, 1), (0.5, 0, 1, 1)], size=(64, 32), seed=2)
+    assert [picture.seed for picture in results] == [2]
+    job = group_job(["captain", "mate"], "at the sea", [(0, 0, 0.5, 1), None], size=(64, 32), likeness=0.5)
+    assert [(subject.who, subject.adapter) for subject in job.subjects] == [(Character("captain"), 0.5), (Character("mate"), 0.5)]
+    region = job.subjects[0].region
+    assert region is not None
+    mask = np.frombuffer(region.data, np.uint8).reshape(32, 64)
+    assert (mask[:, :30] == 255).all()
+    assert (mask[:, 34:] == 0).all()
+    assert ((mask[:, 31:33] > 0) & (mask[:, 31:33] < 255)).all(), "the edge is soft"
+    assert job.subjects[1].region is None
+
+
+def test_regions_that_cannot_be_meant_are_refused() -> None:
+    with pytest.raises(InvalidRequest, match="one for each"):
+        group_job(["captain", "mate"], "", [(0, 0, 1, 1)], size=(64, 32))
+    with pytest.raises(InvalidRequest, match="its size as well"):
+        group_job(["captain", "mate"], "", [(0, 0, 0.5, 1), (0.5, 0, 1, 1)])
+
+
+def test_image_prompts_of_a_script_travel_with_the_job() -> None:
+    prompt = ImagePrompt(picture_plane(np.zeros((4, 4, 3), np.uint8)), lends=Lends.STYLE)
+    assert portrait_job("captain", "at the sea", image_prompts=[prompt]).image_prompts == (prompt,)
 
 
 def test_saving_numbers_the_files_and_keeps_the_prompt_in_them(studio: Studio, tmp_path: Path) -> None:
@@ -159,3 +186,8 @@ def test_a_connection_is_made_to_a_backend_that_runs_and_no_second_is_started(st
     other = connect(studio._client._folder, start=True)
     assert other.link.value == "connected"
     other.close()
+
+
+def test_loras_are_named_with_their_weights() -> None:
+    job = portrait_job(None, "a hat", loras={"ink": 0.5, "oil": -1.0})
+    assert job.loras == (Lora("ink", 0.5), Lora("oil", -1.0))
