@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from saved_people import reading
 
 from protocol.checks import check_job
 from protocol.errors import InvalidRequest
@@ -10,9 +13,11 @@ from protocol.jobs import (
     BlockWeight,
     Canvas,
     Character,
+    Embed,
     Guide,
     GuideKind,
     ImagePrompt,
+    ImportCharacter,
     Lends,
     Mark,
     PictureJob,
@@ -33,7 +38,11 @@ MASK, RGBA, RGB = plane(Layout.A8), plane(Layout.RGBA8), plane(Layout.RGB8)
 POINTS = (Point(1.0, 1.0),) * 5
 BLOCK = BlockWeight("mid_block", 1.0)
 BACKWARDS = Schedule(marks=(Mark(0.5, 1.0), Mark(0.2, 0.0)))
+READING = reading(photos=2)
 GOOD = {
+    "an image prompt of a person alone": PictureJob(image_prompts=(ImagePrompt(who=ANNA),)),
+    "who lies between two": Embed(shares=(Share("Anna", 1.0), Share("Ben", 0.0))),
+    "a character of a file": ImportCharacter("Anna", RGB, (READING, reading(digit="b")), (RGB,), (0.5, 0.5)),
     "a prompt": PictureJob("x"),
     "image to image at another size": PictureJob(canvas=Canvas(RGBA), extent=Extent(16, 8)),
     "inpaint": PictureJob(canvas=Canvas(RGBA, MASK), extent=Extent(8, 4)),
@@ -71,6 +80,16 @@ BAD = {
     "Ask for 10 at a time": PictureJob(extent=Extent(4096, 4096), count=11),
     "67108864 are allowed": PictureJob(extent=Extent(16384, 8192)),
     "weight above 0": BlendCharacters("x", (Share("a", 0.0),)),
+    "neither a picture nor a person": PictureJob(image_prompts=(ImagePrompt(),)),
+    "takes photos or saved characters": Embed(),
+    "characters: one of the two": Embed((RGB,), shares=(Share("a"),)),
+    "needs at least one character": Embed(shares=(Share("a", 0.0),)),
+    "neither photos of the person": ImportCharacter("x", RGB),
+    "thumbnail is a mask": ImportCharacter("x", MASK, (READING,)),
+    "two readings of one recogniser": ImportCharacter("x", RGB, (READING, reading(photos=1))),
+    "antelopev2 read of the person does not fit": ImportCharacter("x", RGB, (replace(READING, extents=READING.extents[:1]),)),
+    "five points and a size for each": ImportCharacter("x", RGB, (replace(READING, keypoints=POINTS),)),
+    "a row of 512 numbers": ImportCharacter("x", RGB, (replace(READING, numbers=RGB),)),
 }
 
 

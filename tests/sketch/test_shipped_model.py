@@ -13,7 +13,9 @@ from backend.evaluation.people import sitter
 from backend.faces import best_similarity, smoothness
 from backend.images import open_mask, open_picture, to_plane
 from backend.training.assemble import forget_folders
+from backend.training.drawing import draw
 from backend.training.judge import Judge
+from backend.training.world import FIRST_EVALUATION_PERSON, person, shot
 from backend.workbench import Workbench, open_workbench
 from protocol.errors import FaceError
 from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
@@ -55,6 +57,22 @@ def test_it_is_found_as_the_default_with_everything_beside_the_base(bench: Workb
     assert bench.model.adapters
     assert bench.model.faces is not None
     assert bench.model.styles
+
+
+def test_its_recognisers_figures_are_those_of_persons_that_no_training_has_seen(bench: Workbench) -> None:
+    """Which `likeness character compare` speaks of: 95 in 100 pairs are above the one and below the other, here of a few pairs."""
+    (recogniser,) = bench.model.recognisers
+    rows: list[list[np.ndarray]] = []
+    for number in range(30):
+        who, rng = person(FIRST_EVALUATION_PERSON + 300_000 + number), np.random.default_rng(number)
+        rows.append([bench.need_faces().analyse(draw(who, shot(rng), 128).picture)[0].embedding for _ in range(3)])
+    unit = np.array(rows) / np.linalg.norm(rows, axis=-1, keepdims=True)
+    same = np.array([one[a] @ one[b] for one in unit for a in range(3) for b in range(a)])
+    strangers = np.array([unit[i, a] @ unit[j, b] for i in range(30) for j in range(i) for a in range(3) for b in range(3)])
+    assert recogniser.same is not None
+    assert recogniser.strangers is not None
+    assert 0.85 <= float((same > recogniser.same).mean()) <= 1.0
+    assert 0.90 <= float((strangers < recogniser.strangers).mean()) <= 0.99
 
 
 def test_its_recogniser_tells_persons_never_trained_on_from_each_other(bench: Workbench) -> None:
