@@ -22,7 +22,7 @@ from protocol.errors import InvalidRequest
 
 from ..config import Settings
 from ..pipelines.tiles import tiled
-from ..workbench import device_and_dtype
+from ..workbench import device_and_dtype, hush
 from .goals import Figure, Report
 from .rig import Rig
 from .shapes import SHAPES
@@ -34,7 +34,7 @@ class LiveBytes(TorchDispatchMode):
     """Follows every storage that operations make within the block; `peak` is the most bytes that lived at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # pyright: ignore[reportUnknownMemberType]
         self.now, self.peak = 0, 0
         self._known: set[int] = set()
 
@@ -66,6 +66,7 @@ class LiveBytes(TorchDispatchMode):
 def measure_memory(settings: Settings, shapes: str | None, steps: int) -> Report:
     """A picture by the engine, by plain diffusers, and by the engine decoding in tiles; and the weights that lie there meanwhile."""
     device, _ = device_and_dtype(settings)
+    hush()
     cuda = device.startswith("cuda")
     name = shapes or ("sdxl" if cuda else "small")
     if name not in SHAPES:

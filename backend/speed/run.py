@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from protocol.errors import InvalidRequest
 
 from ..config import Settings
-from ..workbench import device_and_dtype
+from ..workbench import device_and_dtype, hush
 from .goals import Figure, Report
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
     from .shapes import SHAPES
 
     device, _ = device_and_dtype(settings)
+    hush()
     cuda = device.startswith("cuda")
     name = shapes or ("sdxl" if cuda else "small")
     if name not in SHAPES:

@@ -24,10 +24,14 @@ from .goals import Figure, Report
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _TOLD = "\nimport resource\nused = resource.getrusage(resource.RUSAGE_SELF)\nprint(used.ru_utime + used.ru_stime)"
 PIPELINE = "from diffusers import StableDiffusionXLControlNetPipeline"
-OFFICIAL = (
-    "import cv2, torch, numpy\nfrom PIL import Image\nfrom diffusers.utils import load_image\nfrom diffusers.models import ControlNetModel\n"
-    "from insightface.app import FaceAnalysis\nfrom diffusers import StableDiffusionXLControlNetPipeline"
-)
+OFFICIAL = """
+import cv2, torch, numpy
+from PIL import Image
+from diffusers.utils import load_image
+from diffusers.models import ControlNetModel
+from insightface.app import FaceAnalysis
+from diffusers import StableDiffusionXLControlNetPipeline
+"""
 """What `infer.py` of InstantID/InstantID imports; the stock pipeline stands for its own, which is a subclass of it."""
 WORKER = "import backend.worker.studio"
 SERVER = "import backend.service"
