@@ -29,6 +29,11 @@ class Settings:
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`: where the pictures are computed."""
     dtype: str = "auto"
     """`auto`, `float32`, `float16`, `bfloat16`."""
+    storage: str = "same"
+    """`same`, or `float8`: the UNet and the ControlNets are kept in 8 bits a number and computed with in `dtype`. Half the memory, and not
+    quite the same pictures."""
+    compile: str = "no"
+    """`yes`: on a GPU, transformer blocks are compiled in the background; pictures are then alike to those before, not equal."""
     alone: str = "no"
     """`yes`: painting commands compute in their own process instead of at the backend."""
 

@@ -66,6 +66,7 @@ class Beat:
     memory_total: Bytes | None = None
     memory_free: Bytes | None = None
     loaded: Annotated[tuple[Name, ...], Items(64)] = ()
+    plan: Sentence = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from protocol.errors import InvalidRequest, ModelError, UnknownModel
 from protocol.jobs import Character
 
-from .config import Settings
+from .config import Settings, cache_home
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 
     from .faces import FaceAnalyser, Identity
     from .models.bundle import Model
+    from .models.parts import Parts
     from .models.recognisers import Recogniser
     from .pipelines.engine import Engine
     from .progress import Watch
 
     Pixels = NDArray[np.uint8]
 
+STORAGE = ("same", "float8")
 BUILT_IN = Path(__file__).resolve().parent / "sketch"
 """The folder of the built-in model, id "sketch"."""
 
@@ -62,6 +65,10 @@ class Bench(Protocol):
         """Who the photos show; an error of the tree when that cannot be said."""
         ...
 
+    def saved(self, name: str, adapter: str | None = None) -> Identity:
+        """A person who is saved in the backend, as the recogniser of an image adapter reads them, or InstantID's (None)."""
+        ...
+
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
         """The five keypoints (5, 2) of each face of a picture, the largest first."""
         ...
@@ -93,6 +100,10 @@ class Workbench:
     def identify(self, photos: Sequence[Pixels]) -> Identity:
         """Who the photos show."""
         return self.need_faces().identify(photos)
+
+    def saved(self, name: str, adapter: str | None = None) -> Identity:
+        """Nobody: InvalidRequest with what to do."""
+        raise InvalidRequest(f"Saved people such as {name!r} are kept by the backend. Leave --alone out, or give photos.")
 
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
         """The five keypoints of each face, the largest first."""
@@ -153,6 +164,7 @@ def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench
         return Sight(open_recogniser(model, settings, recogniser), people.__getitem__)
 
     engine = Engine(model, faces, characters=people.__getitem__, recognisers=other, device=device, dtype=dtype)
+    tune(engine.parts, settings)
     return Workbench(model, faces, engine, people)
 
 
@@ -197,6 +209,22 @@ def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
     if settings.dtype not in types:
         raise InvalidRequest(f"There is no number format {settings.dtype!r}; it is one of {', '.join(sorted(types))}.")
     return device, types[settings.dtype]
+
+
+def tune(parts: Parts, settings: Settings) -> None:
+    """Storage and compiling as the settings have it, before anything of `parts` is loaded; InvalidRequest for other words."""
+    import torch
+
+    if settings.storage not in STORAGE:
+        raise InvalidRequest(f"There is no storage {settings.storage!r}; it is one of {', '.join(STORAGE)}.")
+    if settings.compile not in ("yes", "no"):
+        raise InvalidRequest(f'The setting compile is "yes" or "no", not {settings.compile!r}.')
+    if settings.storage == "float8":
+        parts.storage = torch.float8_e4m3fn
+    if settings.compile == "yes" and parts.device.type == "cuda":  # on processors nothing is gained
+        from .pipelines.compiled import Compiler
+
+        parts.compiler = Compiler(cache=cache_home(os.environ) / "likeness" / "compiled", say=lambda words: print(f"compiler: {words}"))
 
 
 def _hint(settings: Settings) -> str:

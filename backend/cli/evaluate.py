@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from protocol.errors import InvalidRequest, ModelError
 
 from ..config import Settings
 from .work import bench_for
+
+if TYPE_CHECKING:
+    from ..faces import FaceAnalyser
+
+PEOPLE, FEW_PEOPLE = 24, 6
+"""Persons that shortcuts are compared on."""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,6 +26,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", default=Path("out/evaluation"), type=Path, metavar="DIR", help="folder for table.md, evaluation.json and sheet.png"
     )
+    parser.add_argument(
+        "--shortcuts", action="store_true", help="instead: what each shortcut (--quick) costs in likeness and saves in time"
+    )
+    parser.add_argument("--small-faces", action="store_true", help="instead: what the second pass over small faces (--face-pass) gains")
     parser.add_argument("--model", metavar="ID", help="the model (default: sketch, the built-in one)")
 
 
@@ -38,6 +50,10 @@ def run(options: Namespace, settings: Settings) -> int:
     faces = open_faces(model, settings)
     if faces is None:
         raise ModelError(f"The model {model.id!r} has no face models, so no likeness can be measured. Choose another model.")
+    if options.small_faces:
+        return _small_faces(options, settings, faces)
+    if options.shortcuts:
+        return _shortcuts(options, settings, faces)
     with ExitStack() as open_:
         bench = open_.enter_context(bench_for(settings))
         styled = open_.enter_context(bench_for(settings, f"{model.id}:{model.styles[0].name}")) if model.styles else None
@@ -45,3 +61,29 @@ def run(options: Namespace, settings: Settings) -> int:
     print(markdown(rows))
     print(f"{verdict(rows)} Table, figures and pictures: {options.out}")
     return 0
+
+
+def _shortcuts(options: Namespace, settings: Settings, faces: FaceAnalyser) -> int:
+    from ..evaluation.evaluate import compare_shortcuts
+    from ..evaluation.shortcuts import WAYS
+    from ..evaluation.table import markdown
+    from ..progress import Bar
+
+    people = FEW_PEOPLE if options.quick else PEOPLE
+    clock = time.process_time if settings.alone == "yes" else time.perf_counter
+    with bench_for(settings) as bench, Bar("shortcuts", people * len(WAYS)) as bar:
+        print(markdown(compare_shortcuts(bench, faces, people, bar, options.out, clock)))
+    return 0
+
+
+def _small_faces(options: Namespace, settings: Settings, faces: FaceAnalyser) -> int:
+    """Measure the pass over small faces; 1 where it gains nothing beyond chance."""
+    from ..evaluation.evaluate import compare_small_faces
+    from ..evaluation.small_faces import report
+    from ..progress import Bar
+
+    people = FEW_PEOPLE if options.quick else PEOPLE
+    with bench_for(settings) as bench, Bar("small faces", 2 * people) as bar:
+        measured = compare_small_faces(bench, faces, people, bar, options.out)
+    print("\n".join([*report(measured), f"Figures and pictures: {options.out}"]))
+    return 0 if measured.better.value > 2 * measured.better.error else 1

@@ -78,6 +78,7 @@ def _setup(state: Path, settings: Settings, options: Namespace) -> Setup:
     from ..service import Setup, characters_of
 
     common = ["--pipeline", options.pipeline, "--model", settings.model, "--models", str(settings.models), "--dtype", settings.dtype]
+    common += ["--storage", settings.storage, "--compile", settings.compile]
 
     def worker(device: str) -> Sequence[str]:
         return [sys.executable, "-m", "backend.worker.main", *common, "--device", device, "--characters", str(characters_of(state))]

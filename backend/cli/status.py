@@ -55,7 +55,7 @@ def describe(status: Status) -> list[str]:
             line += f", {device.memory_free / 1e9:.1f} of {device.memory_total / 1e9:.1f} GB free"
         if device.loaded:
             line += f", loaded: {', '.join(device.loaded)}"
-        lines += [line, *([f"    {device.sentence}"] if device.sentence else [])]
+        lines += [line, *(f"    {words}" for words in (device.sentence, device.plan and f"memory: {device.plan}") if words)]
     lines.append(f"  {status.queued} queued, {status.running} running, {status.kept} kept ({status.spool_bytes / 1e6:.0f} MB)")
     return lines
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from protocol.errors import ModelError
 from protocol.geometry import Point
-from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject
+from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Shortcut, Subject
 from protocol.planes import Plane
 
 from ..faces import Face, FaceAnalyser, Identity, best_similarity
@@ -67,6 +67,7 @@ class Bench:
         image_prompt: ImagePrompt | None = None,
         keypoints: Floats | None = None,
         canvas: Canvas | None = None,
+        shortcuts: tuple[Shortcut, ...] = (),
     ) -> Shown:
         """One picture. `keypoints` (5, 2) in its pixels place the subject's face; without, it stands as in the photo."""
         points = () if keypoints is None else tuple(Point(float(x), float(y)) for x, y in keypoints)
@@ -76,7 +77,7 @@ class Bench:
             subjects=(subject,) if subject else (),
             image_prompts=(image_prompt,) if image_prompt else (),
             guides=(Guide(GuideKind.KEYPOINTS, keypoints=points),) if points else (),
-            sampling=Sampling(seed=seed),
+            sampling=Sampling(seed=seed, shortcuts=shortcuts),
             preview_every=0,
         )
         picture = self._engine.run(job, self._watch)[0].pixels

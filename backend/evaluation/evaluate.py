@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..progress import Bar, Watch
 from ..training.judge import Judge
 from ..workbench import Bench as Place
 from ..workbench import Made
-from . import portraits, reach
+from . import portraits, reach, shortcuts, small_faces
 from .bench import Bench
 from .findings import Finding, Sizes
 from .people import sitter
@@ -50,6 +51,30 @@ def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Siz
     subtitle = f"{sizes.people} persons never trained on; numbers are cosines to the reference photo. {verdict(rows).split('.')[0]}."
     save_png(out / "sheet.png", contact_sheet(f"likeness evaluate: {bench.model.name}", subtitle, strips, height=128))
     return rows
+
+
+def compare_shortcuts(bench: Place, faces: FaceAnalyser, people: int, bar: Bar, out: Path, clock: Callable[[], float]) -> list[Row]:
+    """What each shortcut costs and saves, on `people` persons; writes shortcuts.md, shortcuts.json and shortcuts.png. The rows."""
+    table = _Counting(bar)
+    here = Bench(_At(bench, table), faces, bench.model.extent.width, table)
+    sitters = [sitter(index, here.side) for index in range(people)]
+    finding = shortcuts.costs(shortcuts.paint(here, sitters, clock), sitters)
+    about = {"model": bench.model.id, "persons": people, "pictures": here.painted, "machine": platform.machine()}
+    (out / "shortcuts.md").write_text(markdown(finding.rows), encoding="utf-8")
+    (out / "shortcuts.json").write_text(as_json(finding.rows, about), encoding="utf-8")
+    subtitle = f"{people} persons never trained on; numbers are cosines to the reference photo."
+    save_png(out / "shortcuts.png", contact_sheet(f"Shortcuts: {bench.model.name}", subtitle, finding.strips, height=128))
+    return list(finding.rows)
+
+
+def compare_small_faces(bench: Place, faces: FaceAnalyser, people: int, bar: Bar, out: Path) -> small_faces.Measured:
+    """The pass over small faces on `people` persons; writes small-faces.txt and small-faces.png."""
+    measured = small_faces.measure_small_faces(_At(bench, _Counting(bar)), faces, bench.model.extent.width, people, bar.say)
+    lines = small_faces.report(measured)
+    (out / "small-faces.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sheet = contact_sheet("Small faces, without and with a second pass", lines[3], measured.strips[:8], height=128)
+    save_png(out / "small-faces.png", sheet)
+    return measured
 
 
 class _At:

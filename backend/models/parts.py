@@ -21,6 +21,8 @@ from .kept import Kept
 from .loading import load_adapter, load_part, read_lora
 from .lora_names import PARTS as WEARERS
 from .loras import Lora, load_lora
+from .memory_plan import Role
+from .residency import Residency, adapter_on, lora_on
 from .shelf import embeddings, lora_file
 
 Part = TypeVar("Part")
@@ -42,6 +44,12 @@ class Parts:
         """What the text encoders said of the last prompts; `backend.pipelines.build` fills it."""
         self.kept = Kept()
         """Tokens of faces and pictures; `backend.pipelines.engine` fills it."""
+        self.residency = Residency(self.device)
+        """Which of the modules are on the device."""
+        self.storage: torch.dtype | None = None
+        """How the UNet and the ControlNets are kept, if not as they are computed with (diffusers' layerwise casting)."""
+        self.compiler: Untyped = None
+        """A `backend.pipelines.compiled.Compiler` where blocks are to be compiled."""
         self._loaded: dict[str, Any] = {}
         self._shelved: OrderedDict[str, Any] = OrderedDict()
 
@@ -67,7 +75,7 @@ class Parts:
     def lora(self, name: str) -> Lora:
         """The LoRA called `name` in the model's folder, fitted to this base; read anew when its file has changed."""
         path = lora_file(self.model, name)
-        return self._shelf(path, lambda: load_lora(path, self.wearers))
+        return self._shelf(path, lambda: lora_on(load_lora(path, self.wearers), self.device))
 
     def inversion(self, name: str) -> Inversion:
         """The textual inversion called `name` in the model's folder, for this base's text encoders."""
@@ -80,7 +88,7 @@ class Parts:
         """UNet2DConditionModel, with the LoRA of the model's style already in its weights."""
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
-        return self._once("unet", lambda: self._styled(self._of_base("unet", UNet2DConditionModel, "unet/plain")))
+        return self._once("unet", lambda: self._adopted("unet", Role.UNET, self._styled(self._read("unet", UNet2DConditionModel))))
 
     @property
     def scheduler(self) -> Untyped:
@@ -100,11 +108,11 @@ class Parts:
         path = instant_id_file(self.model.folder)
         if path is None:
             raise ModelError(f"InstantID's adapter file is missing in {self.model.folder}. Install the model again.")
-        return self._once("instantid", lambda: load_adapter(path, self.unet, AdapterKind.INSTANT_ID))
+        return self._once("instantid", lambda: adapter_on(load_adapter(path, self.unet, AdapterKind.INSTANT_ID), self.device))
 
     def adapter(self, entry: AdapterEntry) -> ImageAdapter:
         """One of the model's IP-Adapters."""
-        return self._once(f"ip_adapter/{entry.name}", lambda: load_adapter(entry.file, self.unet, entry.kind))
+        return self._once(f"ip_adapter/{entry.name}", lambda: adapter_on(load_adapter(entry.file, self.unet, entry.kind), self.device))
 
     def control_net(self, kind: GuideKind) -> Untyped:
         """The ControlNet for one kind of guide."""
@@ -157,10 +165,20 @@ class Parts:
         return self._module(name, ControlNetModel)
 
     def _module(self, name: str, kind: Untyped) -> Untyped:
-        return self._once(name, lambda: load_part(kind, self.model.folder / name, self.dtype).to(self.device))
+        role = Role.PICTURE if "encoder" in name else Role.NET
+        return self._once(name, lambda: self._adopted(name, role, load_part(kind, self.model.folder / name, self.dtype)))
 
-    def _of_base(self, name: str, kind: Untyped, key: str | None = None) -> Untyped:
-        return self._once(key or name, lambda: load_base_part(self.model, name, kind, self.dtype).to(self.device))
+    def _of_base(self, name: str, kind: Untyped) -> Untyped:
+        role = Role.VAE if name == "vae" else Role.TEXT
+        return self._once(name, lambda: self._adopted(name, role, self._read(name, kind)))
+
+    def _adopted(self, name: str, role: Role, module: Untyped) -> Untyped:
+        if self.storage is not None and role in (Role.UNET, Role.NET):
+            module.enable_layerwise_casting(storage_dtype=self.storage, compute_dtype=self.dtype)
+        return self.residency.adopt(name, role, module)
+
+    def _read(self, name: str, kind: Untyped) -> Untyped:
+        return load_base_part(self.model, name, kind, self.dtype)
 
     def _tokenizer(self, name: str) -> Untyped:
         return self._once(name, lambda: load_tokenizer(self.model, name))

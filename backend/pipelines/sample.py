@@ -121,6 +121,8 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
         for item in recipe.nets:
             stack.enter_context(paced(item, clock))
         nets = [item.net for item in recipe.nets]
+        if parts.compiler is not None and not (recipe.loras or parts.storage or parts.residency.streams):  # these act in blocks
+            stack.enter_context(parts.compiler.within([parts.unet, *nets]))
         people = [net for net in nets if isinstance(net, IdentityNet)]
         stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
         stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device))

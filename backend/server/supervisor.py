@@ -179,6 +179,7 @@ class Supervisor:
                 slot.beat.loaded,
                 slot.work.job_id if slot.work else None,
                 slot.sentence[:1000],
+                slot.beat.plan,
             )
             for slot in self._slots
         )

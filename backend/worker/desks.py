@@ -20,7 +20,7 @@ from ..models.bundle import Model
 from ..models.recognisers import Digests, Recogniser
 from ..pipelines.engine import Engine
 from ..pipelines.sights import Sight
-from ..workbench import device_and_dtype, open_faces, open_recogniser
+from ..workbench import device_and_dtype, open_faces, open_recogniser, tune
 from .people import NOT_KNOWN, Eye, People
 
 Pixels = NDArray[np.uint8]
@@ -118,6 +118,7 @@ class Desk:
             device=device,
             dtype=dtype,
         )
+        tune(self.engine.parts, settings)
         self._files = _size_of_files(model, dtype.itemsize)
 
     def eye(self, recogniser: Recogniser | None = None) -> Eye:

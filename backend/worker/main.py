@@ -26,6 +26,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pipeline", choices=("studio", "nothing"), default="studio")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--storage", default="same")
+    parser.add_argument("--compile", default="no")
     parser.add_argument("--model", default="sketch")
     parser.add_argument("--models", type=Path, default=None)
     parser.add_argument("--characters", type=Path, required=True)
@@ -40,7 +42,8 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
 
     usual = defaults(os.environ)
     models = options.models or usual.models
-    settings = replace(usual, models=models, model=options.model, device=options.device, dtype=options.dtype)
+    exactness = {"dtype": options.dtype, "storage": options.storage, "compile": options.compile}
+    settings = replace(usual, models=models, model=options.model, device=options.device, **exactness)
     return Studio(settings, options.characters)
 
 

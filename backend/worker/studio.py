@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 import platform
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +27,14 @@ from ..characters import CharacterStore
 from ..config import Settings
 from ..faces import Face, Identity, cosine, embedding_of
 from ..models.bundle import Model, readers_of
+from ..models.memory_plan import Level
 from ..models.recognisers import Digests
+from ..models.residency import Residency, Shuttle
 from ..pipe import Beat
+from ..pipelines.schedulers import OFFERED
 from ..workbench import device_and_dtype, find_model, hush, installed
 from .desks import Desk, Desks, memory_budget
+from .footing import Ground, moves_weights, room_on
 from .memory import Rung
 from .people import People
 from .register import Register
@@ -39,15 +44,31 @@ Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-class Studio:
-    """Every kind of job. Opens models when they are first asked for; `budget` is the memory in bytes that they may fill together."""
+ALONE, TILES = "with nothing else loaded", "decoding in tiles"
 
-    def __init__(self, settings: Settings, characters: Path, budget: int | None = None) -> None:
+
+class Studio:
+    """Every kind of job. Opens models when they are first asked for; `budget` is the memory in bytes that they may fill together.
+
+    `room` says how many bytes of the device a model's plan may use, and `shuttle` makes what moves weights; by default those of the device.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        characters: Path,
+        budget: int | None = None,
+        *,
+        room: Callable[[], int] | None = None,
+        shuttle: Callable[[], Shuttle] | None = None,
+    ) -> None:
         self._settings = settings
+        self._shuttle = shuttle
         self._people = People(CharacterStore(characters))
         self._digests = Digests()
         self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
+        self._ground = Ground(room or (partial(room_on, self._device) if moves_weights(self._device) else None))
         hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
 
@@ -68,13 +89,15 @@ class Studio:
         loaded = self._desks.names()
         if not self._device.startswith("cuda"):
             memory = psutil.virtual_memory()
-            return Beat(memory.total, memory.available, loaded)
+            return Beat(memory.total, memory.available, loaded, self._ground.sentence[:1000])
         free, total = torch.cuda.mem_get_info(self._device)
-        return Beat(total, free, loaded)
+        return Beat(total, free, loaded, self._ground.sentence[:1000])
 
     def ladder(self) -> Sequence[Rung]:
-        """All at once; once more with empty caches and one model; then decoding in tiles."""
-        return Rung("all at once"), Rung("with nothing else loaded", self._alone), Rung("decoding in tiles", self._tiled)
+        """As the memory plan has it; once more with empty caches and one model; then level by level less on the device, which changes no
+        pixel; at last decoding in tiles."""
+        levels = [Rung(level.words, partial(self._at, level)) for level in self._ground.levels]
+        return Rung(Level.ALL.words), Rung(ALONE, self._alone), *levels, Rung(TILES, self._tiled)
 
     def free(self) -> None:
         """Empty the device's caches."""
@@ -102,7 +125,11 @@ class Studio:
     def _draw(self, job: PictureJob, watch: Watch, rung: str | None) -> Pictures:
         began = time.monotonic()
         desk = self._desk(job.model)
-        made = desk.engine.run(job, _EngineWatch(watch))
+        parts = desk.engine.parts
+        with self._ground.under(parts, rung in (None, ALONE, TILES)) as level:
+            made = desk.engine.run(job, _EngineWatch(watch))
+        if rung is None and level is not self._ground.planned(parts):
+            rung = level.words
         pictures = tuple(MadePicture(images.to_plane(one.pixels), one.seed, _clipped(one.similarities)) for one in made)
         return Pictures(pictures, desk.engine.parts.model.id[:80], time.monotonic() - began, rung)
 
@@ -129,7 +156,10 @@ class Studio:
         return self._desks.get(model_id or self._settings.model)
 
     def _open(self, name: str) -> Desk:
-        return Desk(find_model(self._settings, name), self._settings, self._people, self._digests)
+        desk = Desk(find_model(self._settings, name), self._settings, self._people, self._digests)
+        if self._shuttle is not None:
+            desk.engine.parts.residency = Residency(desk.engine.parts.device, self._shuttle())
+        return desk
 
     @contextmanager
     def _alone(self) -> Generator[None]:
@@ -138,17 +168,23 @@ class Studio:
         yield
 
     @contextmanager
+    def _at(self, level: Level) -> Generator[None]:
+        """At most so much on the device."""
+        with self._alone(), self._ground.at_least(level):
+            yield
+
+    @contextmanager
     def _tiled(self) -> Generator[None]:
-        """The VAE decodes in tiles: less memory, faint seams, which the result names."""
-        with self._alone():
-            vaes = [desk.engine.parts.base["vae"] for desk in self._desks.opened()]
-            for vae in vaes:
-                vae.enable_tiling()
+        """The VAE works in tiles: less memory, and a picture that differs by a level or two, which the result names."""
+        with self._alone(), self._ground.at_least(self._ground.levels[-1] if self._ground.levels else Level.ALL):
+            engines = [desk.engine for desk in self._desks.opened()]
+            for engine in engines:
+                engine.always_tiled = True
             try:
                 yield
             finally:
-                for vae in vaes:
-                    vae.disable_tiling()
+                for engine in engines:
+                    engine.always_tiled = False
 
 
 class _EngineWatch:
@@ -180,6 +216,7 @@ def _info(settings: Settings, name: str, digests: Digests) -> ModelInfo | None:
         subjects=model.instant_id,
         adapters=tuple(entry.name[:80] for entry in model.adapters)[:64],
         guides=tuple(kind for kind, _ in model.controls)[:16],
+        schedulers=OFFERED,
         scheduler=model.defaults.scheduler[:80],
         steps=model.defaults.steps,
         guidance_scale=model.defaults.guidance_scale,

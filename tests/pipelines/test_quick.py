@@ -192,8 +192,12 @@ def test_a_model_of_few_steps_stays_as_it_is(model: Model) -> None:
     assert shortened(few(), turbo) == few()
 
 
-def test_small_pictures_are_drawn_on_fewer_pixels_and_come_in_the_size_that_was_asked_for(engine, wish) -> None:
-    small = replace(wish, guides=(), sampling=replace(wish.sampling, shortcuts=(Shortcut.SMALL,)))
-    picture = engine.run(small)[0]
-    assert picture.drawn == Extent(40, 40)
-    assert picture.pixels.shape == (64, 64, 3)
+def test_small_pictures_are_drawn_on_fewer_pixels_and_come_in_the_size_that_was_asked_for(model: Model) -> None:
+    small = PictureJob("a person", extent=Extent(64, 64), sampling=Sampling(shortcuts=(Shortcut.SMALL,)))
+    decided = plan(small, replace(model, bucketed=True))
+    assert (decided.frame.extent, decided.extent) == (Extent(40, 40), Extent(64, 64))
+
+
+def test_a_model_of_one_size_draws_no_smaller(model: Model) -> None:
+    small = PictureJob("a person", sampling=Sampling(shortcuts=(Shortcut.SMALL,)))
+    assert plan(small, model).frame.extent == Extent(64, 64)

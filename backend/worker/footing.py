@@ -1,0 +1,127 @@
+"""At which level of the memory plan each model's pictures are drawn: as planned, lower after a full device, and back up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from protocol.errors import OutOfMemory
+
+from ..models.memory_plan import Level, MemoryPlan, plan_memory
+from ..models.part_sizes import decode_bytes, parts_of, work_of
+
+if TYPE_CHECKING:
+    from ..models.bundle import Model
+    from ..models.parts import Parts
+
+PICTURES = 8
+"""So many pictures in a row fit before the next one tries the level above: what filled the device may be gone by then. If it is not, that
+costs one attempt in nine."""
+
+
+def moves_weights(device: str) -> bool:
+    """Whether the device has a memory of its own, so that weights in the processor's memory leave room there."""
+    return device.startswith(("cuda", "xpu"))
+
+
+def room_on(device: str) -> int:
+    """Bytes of the device that this process has or may have."""
+    if not device.startswith("cuda"):
+        return 0
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
+def plan_for(model: Model, element: int, free: int, stored: int | None = None) -> MemoryPlan:
+    """What is to stay where, for pictures of the model's own size, with `free` bytes, numbers of `element` bytes, and the UNet and the
+    ControlNets kept in `stored` bytes a number."""
+    parts = parts_of(model, element, stored)
+    return plan_memory(parts, work_of(model, parts, element, decode_bytes(model, element)), free)
+
+
+@dataclass(slots=True)
+class Footing:
+    """Where one model stands. `planned` is as high as it goes."""
+
+    planned: Level
+    level: Level
+    good: int = 0
+
+    def held(self, level: Level) -> None:
+        """A picture was made at `level`."""
+        if level > self.level:
+            self.level, self.good = level, 0
+            return
+        self.good += 1
+        if self.good >= PICTURES and self.level > self.planned:
+            self.level, self.good = Level(self.level - 1), 0
+
+
+class Ground:
+    """The footings of all models of a device; `room` says how many bytes may be used, None on a device whose weights never move."""
+
+    def __init__(self, room: Callable[[], int] | None) -> None:
+        self._room = room
+        self._footings: dict[str, Footing] = {}
+        self._plans: dict[str, MemoryPlan] = {}
+        self._least = Level.ALL
+        self._tried = -1
+        self.sentence = ""
+        """The plan of the model that was used last."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The levels below the first that a job may be retried at."""
+        return tuple(Level)[1:] if self._room is not None else ()
+
+    @contextmanager
+    def at_least(self, level: Level) -> Generator[None]:
+        """Within the context, pictures are drawn at `level` or lower."""
+        self._least = level
+        try:
+            yield
+        finally:
+            self._least = Level.ALL
+
+    @contextmanager
+    def under(self, parts: Parts, first: bool) -> Generator[Level]:
+        """The level for one attempt at a picture; `first` of its job, or of those that find nothing else on the device. What leaves after
+        use is gone at the end. Raises `OutOfMemory` at once for a level that was tried."""
+        model, footing = parts.model, self._footing(parts)
+        level = max(footing.level, self._least)
+        if not first and self._least > Level.ALL and level <= self._tried:
+            raise OutOfMemory(f"It does not fit at this level either: {level.words}.")
+        self._tried = level
+        self._say(model, level)
+        parts.residency.change(level)
+        try:
+            yield level
+        finally:
+            parts.residency.rest()
+        footing.held(level)
+
+    def planned(self, parts: Parts) -> Level:
+        """The level that the plan begins with."""
+        return self._footing(parts).planned
+
+    def _footing(self, parts: Parts) -> Footing:
+        model, stored = parts.model, parts.storage.itemsize if parts.storage else None
+        if model.id not in self._footings:
+            level = Level.ALL
+            if self._room is not None:
+                self._plans[model.id] = plan_for(model, parts.dtype.itemsize, self._room(), stored)
+                level = self._plans[model.id].level
+            self._footings[model.id] = Footing(level, level)
+        return self._footings[model.id]
+
+    def _say(self, model: Model, level: Level) -> None:
+        plan = self._plans.get(model.id)
+        if plan is None:
+            self.sentence = ""
+        elif level is plan.level:
+            self.sentence = f"{model.id}: {plan.sentence()}"
+        else:
+            self.sentence = f"{model.id}: {level.words}, after the device was full at what was planned ({plan.level.words})"

@@ -1,0 +1,136 @@
+"""The memory plan as a specification: what each size of card keeps, and whether the figures behind it are those that are counted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import diffusers
+import pytest
+import torch
+from live_bytes import peak_of
+from tiny_models import tiny_model
+
+import backend
+from backend.models.bundle import Family, Model
+from backend.models.memory_plan import GIB, MARGIN, Level, Part, Role, Stay, Work, peak, plan_memory, stay
+from backend.models.part_sizes import DECODE_NUMBERS, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
+from backend.models.parts import Parts
+
+STOCK = Path(backend.__file__).parent / "models" / "stock"
+MB = 1000**2
+SDXL = (
+    Part("unet", Role.UNET, 5135 * MB, 4357 * MB, 70 * MB),
+    Part("vae", Role.VAE, 167 * MB),
+    Part("text_encoder", Role.TEXT, 246 * MB),
+    Part("text_encoder_2", Role.TEXT, 1390 * MB),
+    Part("identitynet", Role.NET, 2502 * MB, 2160 * MB, 70 * MB),
+    Part("image_encoder", Role.PICTURE, 1264 * MB),
+    Part("adapters", Role.ADAPTER, 1700 * MB),
+    Part("faces", Role.FACES, 360 * MB),
+)
+"""SDXL with InstantID and an IP-Adapter in half precision (facts of the published files)."""
+WORK = Work(40 * MB, 441 * MB, 3277 * MB)
+"""At 1024 x 1024, decoded in single precision."""
+
+
+@pytest.mark.parametrize(
+    ("card", "level"),
+    [
+        (24, Level.ALL),
+        (16, Level.ENCODERS_AWAY),
+        (12, Level.TAKING_TURNS),
+        (10, Level.NETS_STREAMED),
+        (8, Level.STREAMED),
+    ],
+)
+def test_what_a_card_of_so_many_gibibytes_does(card: int, level: Level) -> None:
+    plan = plan_memory(SDXL, WORK, int(card * GIB * 0.95))
+    assert plan.level is level, plan.sentence()
+    assert plan.fits
+    assert plan.peak <= card * GIB
+
+
+def test_the_twelve_and_eight_gibibyte_plans_stay_within_their_goals() -> None:
+    """G10: 11 GiB and 7.5 GiB."""
+    assert plan_memory(SDXL, WORK, int(11.4 * GIB)).peak <= 11 * GIB
+    assert plan_memory(SDXL, WORK, int(7.6 * GIB)).peak <= 7.5 * GIB
+
+
+def test_each_level_needs_less_than_the_one_before_it() -> None:
+    needs = [peak(level, SDXL, WORK) for level in Level]
+    assert needs == sorted(needs, reverse=True)
+    assert len(set(needs)) == len(needs)
+
+
+@pytest.mark.parametrize("free", range(1, 30))
+def test_the_plan_is_the_first_level_that_fits_and_says_when_none_does(free: int) -> None:
+    plan = plan_memory(SDXL, WORK, free * GIB)
+    room = free * GIB * (1 - MARGIN)
+    assert plan.fits == (plan.peak <= room)
+    assert all(peak(level, SDXL, WORK) > room for level in Level if level < plan.level)
+    assert plan.fits or plan.level is Level.STREAMED
+    assert ("too much" in plan.sentence()) is not plan.fits
+
+
+def test_what_leaves_first_is_what_works_least() -> None:
+    assert {role for role in Role if stay(Level.ENCODERS_AWAY, role) is Stay.AWAY} == {Role.TEXT, Role.PICTURE, Role.VAE}
+    assert {role for role in Role if stay(Level.TAKING_TURNS, role) is Stay.DEVICE} == {Role.ADAPTER}
+    assert stay(Level.NETS_STREAMED, Role.NET) is Stay.STREAMED
+    assert stay(Level.NETS_STREAMED, Role.UNET) is Stay.AWAY
+    assert {stay(level, Role.FACES) for level in Level} == {Stay.PROCESSOR}
+
+
+def test_sizes_read_from_headers_are_those_of_the_loaded_modules(tmp_path: Path) -> None:
+    model = Model.open(tiny_model(tmp_path / "tiny"))
+    parts, loaded = {part.name: part for part in parts_of(model, 4)}, Parts(model)
+    modules = {"unet": loaded.unet, "identitynet": loaded.identity_net, "image_encoder": loaded.image_encoder(), **loaded.base}
+    for name in ("unet", "vae", "text_encoder", "text_encoder_2", "identitynet", "image_encoder"):
+        assert parts[name].weights == pytest.approx(sum(p.numel() * 4 for p in modules[name].parameters()), rel=0.02)
+    for name in ("unet", "identitynet"):
+        inner = [block for block in modules[name].modules() if type(block).__name__ == "BasicTransformerBlock"]
+        sizes = [sum(p.numel() * 4 for p in block.parameters()) for block in inner]
+        assert (parts[name].blocks, parts[name].block) == (sum(sizes), max(sizes))
+    half = {part.name: part.weights for part in parts_of(model, 2)}
+    assert all(parts[name].weights == 2 * size for name, size in half.items())
+
+
+def config(family: str, name: str) -> dict:
+    return json.loads((STOCK / family / name / "config.json").read_text())
+
+
+def unet() -> diffusers.UNet2DConditionModel:
+    torch.set_default_dtype(torch.float16)
+    try:
+        return diffusers.UNet2DConditionModel.from_config(config("sd15", "unet"))
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_a_step_of_sd15_keeps_as_much_alive_as_the_formula_says() -> None:
+    """Counted on tensors without contents. 26.1 for each place, channel and half; the rest of the figure is for ControlNets."""
+    side = 32
+    text = torch.empty(2, 77, 768, dtype=torch.float16)
+    latents = torch.empty(2, 4, side, side, dtype=torch.float16)
+    counted = peak_of(unet, lambda made: made(latents, torch.tensor(1), encoder_hidden_states=text))
+    formula = (STEP_NUMBERS[Family.SD15] - 5.1) * 2 * side**2 * 320 * 2
+    assert 0.9 * formula < counted <= 1.05 * formula
+
+
+def test_decoding_keeps_as_much_alive_as_the_formula_says() -> None:
+    side = 16
+    counted = peak_of(
+        lambda: diffusers.AutoencoderKL.from_config(config("sdxl", "vae")), lambda made: made.decode(torch.empty(1, 4, side, side))
+    )
+    formula = DECODE_NUMBERS * (side * 8) ** 2 * VAE_WIDTH * 4
+    assert 0.9 * formula < counted <= 1.05 * formula
+
+
+def test_work_grows_with_the_picture_and_with_precision(tmp_path: Path) -> None:
+    model = Model.open(tiny_model(tmp_path / "tiny"))
+    parts = parts_of(model, 2)
+    small = work_of(model, parts, 2)
+    large = work_of(replace(model, extent=replace(model.extent, width=2 * model.extent.width)), parts, 2)
+    assert (large.step, large.decode) == pytest.approx((2 * small.step, 2 * small.decode), rel=1e-3)
+    assert work_of(model, parts, 2, 4).decode == pytest.approx(2 * small.decode, rel=1e-3)

@@ -1,0 +1,160 @@
+"""A device that is full, and one that is small, with a tiny real model: one rung down and done, the same pixels, and back up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_device import SmallDevice
+from tiny_models import FakeFaces, tiny_model
+
+from backend.config import Settings
+from backend.models.bundle import Model
+from backend.models.memory_plan import Level
+from backend.models.part_sizes import parts_of
+from backend.worker import desks as desks_module
+from backend.worker.footing import PICTURES, Footing, plan_for
+from backend.worker.memory import climb_down
+from backend.worker.studio import Studio
+from protocol.errors import OutOfMemory
+from protocol.geometry import Extent
+from protocol.jobs import Photos, PictureJob, Sampling, Subject
+from protocol.planes import Layout, Plane
+from protocol.results import Pictures
+
+PLENTY = 10**12
+
+
+class Unwatched:
+    def step(self, done: int, total: int) -> None:
+        pass
+
+    def show(self, picture: Plane, step: int) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny_model(folder / "tiny-sdxl")
+    return folder
+
+
+@pytest.fixture
+def studio_on(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Studio]:
+    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+    settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
+
+    def made(device: SmallDevice, room: int) -> Studio:
+        return Studio(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=lambda: device)
+
+    return made
+
+
+def job(seed: int = 5, **more: object) -> PictureJob:
+    photo = Plane(Layout.RGB8, Extent(40, 40), bytes([10, 80, 90]) * 1600)
+    return PictureJob("a person", subjects=(Subject(Photos((photo,))),), sampling=Sampling(seed=seed), preview_every=0, **more)
+
+
+def run(studio: Studio, asked: PictureJob, tried: list[str | None] | None = None) -> Pictures:
+    def attempt(rung: str | None) -> Pictures:
+        if tried is not None:
+            tried.append(rung)
+        return studio.run(asked, Unwatched(), rung)
+
+    return climb_down(studio.ladder(), attempt, studio.free)
+
+
+def bytes_of(made: Pictures) -> bytes:
+    return bytes(made.pictures[0].picture.data)
+
+
+@pytest.fixture
+def usual(studio_on: Callable[..., Studio]) -> bytes:
+    return bytes_of(run(studio_on(SmallDevice(), PLENTY), job()))
+
+
+def weights(models: Path, *left_out: str) -> int:
+    return sum(part.weights for part in parts_of(Model.open(models / "tiny-sdxl"), 4) if part.name not in {"faces", "adapters", *left_out})
+
+
+def test_the_plan_decides_where_pictures_begin_and_the_heartbeat_says_it(
+    studio_on: Callable[..., Studio], models: Path, usual: bytes
+) -> None:
+    model = Model.open(models / "tiny-sdxl")
+    for level in (Level.ENCODERS_AWAY, Level.STREAMED):
+        room = next(room for room in range(200_000, 40_000_000, 100_000) if plan_for(model, 4, room).level <= level)
+        device = SmallDevice()
+        studio = studio_on(device, room)
+        made = run(studio, job())
+        assert bytes_of(made) == usual
+        assert made.rung is None, "as planned is no rung that was needed"
+        assert level.words in studio.beat().plan
+        assert (device.moves("stream") != []) == (level is Level.STREAMED)
+
+
+def test_a_full_device_costs_one_rung_and_no_pixel(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+    """The plan was made while there was room for everything; meanwhile another program took what the encoders need."""
+    device = SmallDevice(weights(models, "image_encoder") - 1)
+    studio = studio_on(device, PLENTY)
+    tried: list[str | None] = []
+    made = run(studio, job(), tried)
+    assert tried == [None, "with nothing else loaded", Level.ENCODERS_AWAY.words]
+    assert made.rung == Level.ENCODERS_AWAY.words
+    assert bytes_of(made) == usual
+    tried.clear()
+    assert run(studio, job(), tried).rung == Level.ENCODERS_AWAY.words
+    assert tried == [None], "the next picture begins where this one ended"
+
+
+def test_each_rung_that_is_needed_is_reached(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+    sizes = {part.name: part for part in parts_of(Model.open(models / "tiny-sdxl"), 4)}
+    phase = sizes["unet"].weights + sizes["identitynet"].weights
+    for capacity, level in ((phase + 1000, Level.TAKING_TURNS), (phase - 1, Level.NETS_STREAMED)):
+        device = SmallDevice(capacity)
+        made = run(studio_on(device, PLENTY), job())
+        assert (made.rung, bytes_of(made)) == (level.words, usual)
+        assert device.peak <= capacity
+
+
+def test_below_the_last_rung_it_is_said_and_no_level_was_tried_twice(studio_on: Callable[..., Studio]) -> None:
+    device = SmallDevice(1)
+    studio = studio_on(device, PLENTY)
+    with pytest.raises(OutOfMemory, match="layers are streamed"):
+        run(studio, job())
+    device.capacity = None
+    assert run(studio, job()).pictures
+
+
+def test_the_ladder_climbs_back_when_there_is_room_again(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+    device = SmallDevice(weights(models, "image_encoder") - 1)
+    studio = studio_on(device, PLENTY)
+    assert run(studio, job()).rung == Level.ENCODERS_AWAY.words
+    device.capacity = None
+    rungs = [run(studio, replace(job(), sampling=Sampling(seed=seed))).rung for seed in range(PICTURES + 1)]
+    assert rungs == [Level.ENCODERS_AWAY.words] * PICTURES + [None]
+    assert bytes_of(run(studio, job())) == usual
+
+
+def test_a_footing_never_climbs_above_its_plan_nor_at_the_first_good_picture() -> None:
+    footing = Footing(Level.ENCODERS_AWAY, Level.ENCODERS_AWAY)
+    footing.held(Level.STREAMED)
+    levels = []
+    for _ in range(PICTURES * 5):
+        footing.held(footing.level)
+        levels.append(footing.level)
+    assert levels[: PICTURES - 1] == [Level.STREAMED] * (PICTURES - 1)
+    assert levels[-1] is Level.ENCODERS_AWAY
+
+
+def test_on_a_processor_there_are_no_levels(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of its memory is one."""
+    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+    studio = Studio(Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu"), tmp_path / "characters", PLENTY)
+    assert [rung.name for rung in studio.ladder()] == ["all at once", "with nothing else loaded", "decoding in tiles"]
+    assert studio.beat().plan == ""
