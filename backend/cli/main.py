@@ -23,7 +23,7 @@ from .settle import settle
 
 COMMANDS = {
     "demo": "sample faces in; portraits, an edited, a posed and an inpainted picture and a contact sheet out",
-    "portrait": "pictures of one person, from photos of the face",
+    "portrait": "pictures of a person or several, from photos of their faces",
     "inpaint": "put a person, or whatever the prompt says, into a masked part of a picture",
     "again": "make the same picture once more, from the PNG alone",
     "character": "save, list, rename, delete, export and import people, for all hosts by name",
