@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from protocol.errors import BadPicture
 from protocol.geometry import Extent, Point
-from protocol.jobs import Canvas, FacePass, Guide, GuideKind, PictureJob, Sampling, SecondPass, Shortcut, Subject
+from protocol.jobs import Canvas, FacePass, Guide, GuideKind, ImagePrompt, Lends, PictureJob, Sampling, SecondPass, Shortcut, Subject
 
 from .adornment import Adornment
 from .kept_file import File as File
@@ -55,6 +55,8 @@ class Somebody:
     adapter: float
     identity_net: float
     region: Region | None = field(default=None, metadata=LATER)
+    recogniser: str = field(default="", metadata=LATER)
+    """sha256 of the recogniser that read them."""
 
     @classmethod
     def of(cls, identity: Identity, adapter: float, identity_net: float, region: Region | None = None) -> Self:
@@ -62,7 +64,7 @@ class Somebody:
         points = tuple((float(x), float(y)) for x, y in identity.keypoints)
         extent = (identity.extent.width, identity.extent.height)
         numbers = base64.b64encode(identity.embedding.astype("<f4").tobytes()).decode("ascii")
-        return cls(numbers, points, extent, adapter, identity_net, region)
+        return cls(numbers, points, extent, adapter, identity_net, region, identity.recogniser)
 
     def identity(self) -> Identity:
         """The identity again, exactly."""
@@ -74,12 +76,33 @@ class Somebody:
         keypoints = np.array(self.keypoints, dtype=np.float32)
         if embedding.shape != (EMBEDDING,) or keypoints.shape != (5, 2) or not np.isfinite(embedding).all():
             raise ValueError("a person is 512 numbers and five points")
-        return Identity(embedding, embedding[None], keypoints, Extent(*self.extent))
+        return Identity(embedding, embedding[None], keypoints, Extent(*self.extent), self.recogniser)
 
     def subject(self, bench: Bench, extent: Extent) -> Subject:
         """The person in a picture of `extent`, made known to the bench."""
         region = None if self.region is None else region_plane(self.region, extent)
         return Subject(bench.person(self.identity()), adapter=self.adapter, identity_net=self.identity_net, region=region)
+
+
+@dataclass(frozen=True, slots=True)
+class FacePrompt:
+    """A person as an image prompt of a FaceID adapter: `who` as the adapter's own recogniser reads them; `adapter` None is the first."""
+
+    who: Somebody
+    weight: float
+    adapter: str | None = None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """From a recipe's JSON; KeyError, TypeError or ValueError if it is none."""
+        adapter = values.get("adapter")
+        found = cls(Somebody(**_with_pairs(values["who"])), float(values["weight"]), None if adapter is None else str(adapter))
+        found.who.identity()
+        return found
+
+    def prompt(self, bench: Bench) -> ImagePrompt:
+        """The image prompt, its person made known to the bench."""
+        return ImagePrompt(who=bench.person(self.who.identity()), weight=self.weight, lends=Lends.FACE, adapter=self.adapter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,7 @@ class Recipe:
     tiled: bool | None = field(default=None, metadata=LATER)
     second_pass: SecondPass | None = field(default=None, metadata=LATER)
     face_pass: FacePass | None = field(default=None, metadata=LATER)
+    face_prompts: tuple[FacePrompt, ...] = field(default=(), metadata=LATER)
 
     def metadata(self) -> dict[str, Any]:
         """For the PNG."""
@@ -128,6 +152,7 @@ class Recipe:
             values["shortcuts"] = tuple(Shortcut(name).value for name in values.get("shortcuts", ()))
             values["places"] = tuple(_pairs(points) for points in values.get("places", ()))
             values["image_prompts"] = tuple(Lent.read(one) for one in values["image_prompts"])
+            values["face_prompts"] = tuple(FacePrompt.read(one) for one in values.get("face_prompts", ()))
             values["loras"] = tuple(Adornment.read(one) for one in values.get("loras", ()))
             values |= {key: File(**values[key]) for key in ("canvas", "mask") if values[key] is not None}
             passes = {"second_pass": SecondPass, "face_pass": FacePass}
@@ -148,7 +173,7 @@ class Recipe:
             extent=Extent(self.width, self.height),
             canvas=self._canvas(beside),
             subjects=tuple(one.subject(bench, Extent(self.width, self.height)) for one in self.people),
-            image_prompts=tuple(one.prompt(beside) for one in self.image_prompts),
+            image_prompts=(*(one.prompt(beside) for one in self.image_prompts), *(one.prompt(bench) for one in self.face_prompts)),
             guides=tuple(_keypoints(points) for points in (self.places or (self.keypoints,)) if points),
             sampling=self._sampling(),
             preview_every=0,
@@ -231,6 +256,11 @@ def somebody(bench: Bench, photos: Sequence[Path], region: Region | None = None)
 
     pictures = [open_picture(path) for path in photos]
     return Somebody.of(bench.identify(pictures), ADAPTER, IDENTITY_NET, region)
+
+
+def saved(bench: Bench, name: str, region: Region | None = None) -> Somebody:
+    """A person who is saved in the backend, at the published strengths."""
+    return Somebody.of(bench.saved(name), ADAPTER, IDENTITY_NET, region)
 
 
 def region_plane(region: Region, extent: Extent) -> Plane:

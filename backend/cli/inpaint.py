@@ -12,8 +12,9 @@ from protocol.geometry import Extent
 from ..config import Settings
 from ..recipe import File, base_recipe, quickened
 from .arguments import add_clip_skip, add_quick, png_file, prompt, seed
+from .finishing import add_finishing, finished
 from .loras import add_loras, adornments
-from .people import add_people, check_people, people
+from .people import add_people, check_people, face_prompts, people
 from .work import bench_for, check_folder, paint
 
 
@@ -31,6 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_loras(parser)
     add_clip_skip(parser)
     add_quick(parser)
+    add_finishing(parser)
     parser.add_argument("-o", "--out", required=True, type=png_file, metavar="OUT.png", help="the result")
 
 
@@ -59,10 +61,11 @@ def run(options: Namespace, settings: Settings) -> int:
             secrets.randbelow(2**31) if options.seed is None else options.seed,
             Extent(width, height),
             people=people(bench, options),
+            face_prompts=face_prompts(bench, options),
             clip_skip=options.clip_skip,
             canvas=File.of(options.image, beside),
             mask=File.of(options.mask, beside),
             loras=adornments(bench, options.lora),
         )
-        paint(bench, [(quickened(recipe, bench, options.quick), options.out)], "inpaint")
+        paint(bench, [(finished(quickened(recipe, bench, options.quick), options), options.out)], "inpaint")
     return 0

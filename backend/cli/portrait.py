@@ -14,9 +14,10 @@ from protocol.geometry import Extent
 from ..config import Settings
 from ..recipe import Points, Recipe, base_recipe, quickened
 from .arguments import MAX_SEED, add_clip_skip, add_quick, count, png_file, prompt, seed
+from .finishing import add_finishing, finished
 from .image_prompts import add_image_prompts
 from .loras import add_loras, adornments
-from .people import add_people, check_people, people
+from .people import add_people, check_people, face_prompts, people
 from .work import bench_for, check_folder, numbered, paint
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--model", metavar="ID", help="the model (default: sketch, the built-in one)")
     add_clip_skip(parser)
     add_quick(parser)
+    add_finishing(parser)
     parser.add_argument(
         "-o", "--out", required=True, type=png_file, metavar="OUT.png", help="the picture; further ones are OUT-2.png, OUT-3.png …"
     )
@@ -47,13 +49,13 @@ def run(options: Namespace, settings: Settings) -> int:
     """Make the pictures."""
     check_folder(options.out)
     check_people(options)
-    if not options.face and not options.person:
+    if not (options.face or options.person or options.character or options.face_prompt):
         raise InvalidRequest("A portrait needs somebody. Give photos of the person with --face, or of several people with --person.")
     first = secrets.randbelow(2**31) if options.seed is None else options.seed
     if first + options.count - 1 > MAX_SEED:
         raise InvalidRequest(f"With {options.count} pictures the seeds would go past {MAX_SEED}. Choose a smaller one.")
     with bench_for(settings) as bench:
-        recipe = quickened(portrait_recipe(bench, options, first), bench, options.quick)
+        recipe = finished(quickened(portrait_recipe(bench, options, first), bench, options.quick), options)
         names = numbered(options.out, options.count)
         paint(bench, [(replace(recipe, seed=first + index), name) for index, name in enumerate(names)], "portrait")
     return 0
@@ -78,6 +80,7 @@ def portrait_recipe(bench: Bench, options: Namespace, first: int) -> Recipe:
         places=places if len(places) > 1 else (),
         image_prompts=tuple(one.lent(beside) for one in options.image_prompt),
         loras=adornments(bench, options.lora),
+        face_prompts=face_prompts(bench, options),
         clip_skip=options.clip_skip,
     )
 

@@ -69,7 +69,8 @@ def measure_small_faces(
     """Paint `people` persons twice each; `done` hears of each one."""
     without: list[float] = []
     with_pass: list[float] = []
-    unchanged, strips = 0, []
+    unchanged = 0
+    strips: list[Strip] = []
     for number in range(people):
         who = sitter(number, side)
         scene = scene_for(who, number, side)

@@ -57,7 +57,7 @@ def test_words_that_change_between_steps_are_refused_with_the_reason(prompt):
 
 @pytest.mark.parametrize("prompt", ["(a:-1)", "(a:11)", "(" * 30 + "a" + ")" * 30])
 def test_weights_out_of_range_are_refused(prompt):
-    with pytest.raises(InvalidRequest, match="weight|count more"):
+    with pytest.raises(InvalidRequest, match=r"weight|count more"):
         passages(prompt)
 
 
