@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 from stock_pipelines import by_hand, load_stock_adapters, stock
+from tiny_models import tiny_model
 
+from backend.models.bundle import Model
 from backend.models.loras import load_lora
+from backend.models.parts import Parts
 from backend.pipelines.attention import Lane
 from backend.pipelines.choices import Mode
 from backend.pipelines.ip_adapter import face_prompt_tokens
@@ -124,3 +127,16 @@ def test_nothing_is_left_after_a_call_that_fails(parts, tmp_path):
     assert not equal(before, bits(modules))  # the unsafe twin: what is left on is noticed
     on.__exit__(RuntimeError, RuntimeError(), None)
     assert equal(before, bits(modules))
+
+
+def test_a_lora_goes_beside_the_style_of_a_model(tmp_path):
+    folder = tiny_model(tmp_path / "model", "sd15")
+    plain = Parts(Model.open(folder))
+    (folder / "loras").mkdir()
+    style = makers.diffusers_file(folder / "loras" / "style.safetensors", made(plain, 6, text=False))
+    mine = makers.diffusers_file(folder / "loras" / "mine.safetensors", made(plain, 7))
+    card = folder / "model.toml"
+    card.write_text(card.read_text() + '\n[[style]]\nname = "style"\nfile = "loras/style.safetensors"\nweight = 0.5\n')
+    styled = Parts(Model.open(folder).with_style("style"))
+    expected = ours(plain, loras=worn(plain, (style, 0.5), (mine, 0.7)))
+    assert_close(ours(styled, loras=(Worn(styled.lora("mine"), 0.7),)), expected)
