@@ -12,7 +12,21 @@ from backend.pipelines import sample
 from backend.pipelines.attention import attached
 from protocol.errors import Cancelled
 from protocol.geometry import Extent, Point
-from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Lends, Photos, PictureJob, Sampling, Subject
+from protocol.jobs import (
+    BlockWeight,
+    Canvas,
+    Course,
+    Crop,
+    Guide,
+    GuideKind,
+    ImagePrompt,
+    Lends,
+    Photos,
+    PictureJob,
+    Sampling,
+    Schedule,
+    Subject,
+)
 from protocol.planes import Layout, Plane
 
 
@@ -21,18 +35,29 @@ def plain_job(**changes):
 
 
 def everything_job(photo, **changes):
-    """A person, three image prompts (one with a LoRA), keypoints, two ControlNets and a masked canvas, all in one call."""
+    """Two people, image prompts (one with a LoRA, one with all its options), keypoints, two ControlNets and a masked canvas, at once."""
     size = {"width": 64, "height": 64}
     mask = Plane(Layout.A8, Extent(64, 64), bytes([0] * 2048 + [255] * 2048))
     points = tuple(Point(x, y) for x, y in [(24, 36), (40, 36), (32, 42), (26, 50), (38, 50)])
     return PictureJob(
         prompt="a hat",
         canvas=Canvas(photo(7, **size), mask),
-        subjects=(Subject(Photos((photo(1), photo(2)))),),
+        subjects=(
+            Subject(Photos((photo(1), photo(2))), adapter_schedule=Schedule(Course.EASE_IN), identity_net_schedule=Schedule(Course.PEAK)),
+            Subject(Photos((photo(11),))),
+        ),
         image_prompts=(
             ImagePrompt(photo(3), adapter="base", lends=Lends.STYLE),
             ImagePrompt(photo(4), adapter="plus", lends=Lends.COMPOSITION),
             ImagePrompt(photo(5), adapter="faceid"),
+            ImagePrompt(
+                photo(9),
+                adapter="base",
+                crop=Crop.TOP,
+                schedule=Schedule(Course.EASE_OUT),
+                blocks=(BlockWeight("mid_block", 0.5),),
+                negative=photo(10),
+            ),
         ),
         guides=(
             Guide(GuideKind.KEYPOINTS, keypoints=points),
