@@ -58,6 +58,10 @@ class RemoteBench:
             raise Lost
         return identity_of(outcome.who)
 
+    def saved(self, name: str, adapter: str | None = None) -> Identity:
+        """A person who is saved in the backend."""
+        return identity_of(self._studio.embedding(name, model=self.model.id, adapter=adapter))
+
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
         """The five keypoints of each face, the largest first."""
         outcome = self._studio.outcome(AnalyseFaces(images.to_plane(picture), model=self.model.id))

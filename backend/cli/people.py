@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocol.errors import InvalidRequest
+from protocol.jobs import Lends
 
-from ..recipe import Region, Somebody, somebody
-from .arguments import MAX_PEOPLE
+from ..recipe import FacePrompt, Region, Somebody, saved, somebody
+from .arguments import MAX_PEOPLE, MAX_WEIGHT
 
 if TYPE_CHECKING:
     from ..workbench import Bench
+
+FACE_PROMPT = 0.8
+"""Weight of a person as an image prompt: that of InstantID's adapter."""
 
 
 def add_people(parser: ArgumentParser) -> None:
@@ -29,6 +33,17 @@ def add_people(parser: ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="photos of one person; once for each of several people, from left to right",
+    )
+    parser.add_argument(
+        "--character", action="append", default=[], metavar="NAME", help="a saved person (`likeness character`); once for each of several"
+    )
+    parser.add_argument(
+        "--face-prompt",
+        action="append",
+        default=[],
+        type=face_prompt,
+        metavar="NAME[:WEIGHT][,adapter=NAME]",
+        help="a saved person as an image prompt of a FaceID adapter",
     )
     parser.add_argument(
         "--region",
@@ -53,11 +68,28 @@ def region(text: str) -> Region:
     return left, top, right, bottom
 
 
+def face_prompt(text: str) -> tuple[str, float, str | None]:
+    """Name, weight and adapter."""
+    given, _, adapter = text.partition(",adapter=")
+    name, colon, tail = given.rpartition(":")
+    if not colon:
+        return given, FACE_PROMPT, adapter or None
+    try:
+        weight = float(tail)
+    except ValueError:
+        return given, FACE_PROMPT, adapter or None
+    if not name or not 0 <= weight <= MAX_WEIGHT:
+        raise argparse.ArgumentTypeError(f"{text} is no saved person with a weight from 0 to {MAX_WEIGHT:g}")
+    return name, weight, adapter or None
+
+
 def check_people(options: Namespace) -> None:
     """Before anything is opened: InvalidRequest where the options do not fit each other."""
     if options.face and options.person:
         raise InvalidRequest("--face is for a picture of one person and --person for several. Give each person by --person.")
-    count = len(_photos(options))
+    if options.character and (options.face or options.person):
+        raise InvalidRequest("People are given by photos or by saved names, not both. Save the others first: likeness character make.")
+    count = len(_photos(options)) + len(options.character)
     if count > MAX_PEOPLE:
         raise InvalidRequest(f"{count} people are too many for one picture; {MAX_PEOPLE} are drawn at most. Leave some out.")
     if options.region and len(options.region) != count:
@@ -69,8 +101,21 @@ def check_people(options: Namespace) -> None:
 def people(bench: Bench, options: Namespace) -> tuple[Somebody, ...]:
     """The people of the options, their faces recognised; nobody when none is named."""
     photos = _photos(options)
-    regions: list[Region | None] = [*options.region] or [None] * len(photos)
+    regions: list[Region | None] = [*options.region] or [None] * (len(photos) + len(options.character))
+    if options.character:
+        return tuple(saved(bench, name, place) for name, place in zip(options.character, regions, strict=True))
     return tuple(somebody(bench, files, place) for files, place in zip(photos, regions, strict=True))
+
+
+def face_prompts(bench: Bench, options: Namespace) -> tuple[FacePrompt, ...]:
+    """The saved people who are image prompts, each as the adapter's own recogniser reads them."""
+    from ..pipelines.ip_adapter import entry_for
+
+    found: list[FacePrompt] = []
+    for name, weight, adapter in options.face_prompt:
+        entry = entry_for(bench.model, adapter, Lends.FACE)
+        found.append(FacePrompt(Somebody.of(bench.saved(name, entry.name), 0.0, 0.0), weight, entry.name))
+    return tuple(found)
 
 
 def _photos(options: Namespace) -> list[list[Path]]:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from backend.cli.main import main
 from backend.images import read_metadata, save_png
+from backend.recipe import Recipe
 
 
 def run(*words: object) -> int:
@@ -109,7 +110,10 @@ def test_a_recipe_says_nothing_of_what_came_later_and_was_not_asked_for(tmp_path
         "format", "model", "prompt", "negative", "seed", "steps", "guidance_scale", "scheduler", "width", "height", "people",
         "keypoints", "image_prompts", "canvas", "mask", "strength",
     }  # fmt: skip
-    assert set(recipe["people"][0]) == {"embedding", "keypoints", "extent", "adapter", "identity_net"}
+    assert set(recipe["people"][0]) == {"embedding", "keypoints", "extent", "adapter", "identity_net", "recogniser"}
+    older = json.loads(json.dumps(recipe))
+    del older["people"][0]["recogniser"]  # earlier versions did not note it
+    assert json.loads(json.dumps(Recipe.read(older, "a.png").metadata())) == older
     assert set(recipe["image_prompts"][0]) == {"file", "weight"}
 
 

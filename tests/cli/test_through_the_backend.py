@@ -118,6 +118,29 @@ def test_two_people_are_compared_averaged_blended_and_shown_in_a_row(
         assert main(words("character", "delete", name)) == 0
 
 
+def test_a_saved_person_is_painted_as_their_photo_is_by_either_adapter_and_made_again_after_they_are_forgotten(
+    backend: Path, tmp_path: Path, photo: Path, capsys: pytest.CaptureFixture[str], refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(words("character", "make", "Anna", "--face", photo)) == 0
+    ways = {"photo": ("--face", photo), "name": ("--character", "Anna"), "prompt": ("--face-prompt", "Anna:0.7,adapter=faceid")}
+    for name, way in ways.items():
+        assert main(words("portrait", *way, "--prompt", "x", "--seed", 5, "-o", tmp_path / f"{name}.png")) == 0
+    pixels = {name: np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ways}
+    assert np.array_equal(pixels["photo"], pixels["name"])
+    assert not np.array_equal(pixels["name"], pixels["prompt"])
+    capsys.readouterr()
+    assert "not both" in refused("portrait", "--face", photo, "--character", "Anna", "-o", tmp_path / "x.png")
+    assert main(words("character", "delete", "Anna")) == 0
+    capsys.readouterr()
+    assert "'Anna'" in refused("portrait", "--character", "Anna", "-o", tmp_path / "x.png")
+    for name in ("name", "prompt"):
+        assert main(words("again", tmp_path / f"{name}.png")) == 0
+    monkeypatch.setenv("LIKENESS_ALONE", "yes")
+    assert main(words("again", tmp_path / "prompt.png", "-o", tmp_path / "alone.png")) == 0
+    capsys.readouterr()
+    assert "kept by the backend" in refused("portrait", "--character", "Anna", "-o", tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 half of one"])
 def test_a_file_that_is_no_character_gets_a_sentence(backend: Path, tmp_path: Path, damage: bytes, refused) -> None:
     file = tmp_path / "anna.likeness"
