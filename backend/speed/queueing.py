@@ -22,7 +22,7 @@ def fairness() -> tuple[Figure, Figure]:
     even = [Entry(f"{client}{number}", client, Priority.INTERACTIVE, number) for number in range(MANY // 2) for client in "ab"]
     halves = [served(even)[: MANY // 2].count(client) for client in "ab"]
     return (
-        Figure("G11", "jobs that a second client waits for, while six are held", wait, 1.2, "jobs", "order " + "".join(order)),
+        Figure("G11", "jobs that a second client waits for, of six held", wait, 1, "jobs", "order " + "".join(order)),
         Figure("G11", "unevenness (1 - Jain's index) of the first ten of 20 jobs", 1 - jain(halves), 0.05, "", "".join(served(even))),
     )
 
