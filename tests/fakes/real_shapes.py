@@ -19,7 +19,8 @@ from backend.models.tokenizers import STOCK
 
 Shapes = Mapping[str, tuple[int, ...]]
 CARD = 'id = "real"\nsize = [{side}, {side}]\nsizes = []\ncheckpoint = "sdxl.safetensors"\n'
-NUMBERS = 1 << 22
+NUMBERS = 1 << 16
+"""Different numbers in a tensor; it is filled with them again and again, which is quicker than a billion draws."""
 
 
 def write_sdxl_with_instantid(folder: Path, side: int) -> Path:

@@ -25,7 +25,7 @@ from protocol.geometry import Extent
 from protocol.jobs import Photos, PictureJob, Sampling, Subject
 
 NEEDED = 12 * 2**30
-SIDE = 256
+SIDE = 128
 PUBLISHED = {"unet": 2_567_463_684, "vae": 83_653_863, "text_encoder": 123_060_480, "text_encoder_2": 694_659_840}
 """Numbers of SDXL's parts, as its published files hold them."""
 IDENTITY_NET = 1_251_000_000
