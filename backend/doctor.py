@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("diffusers", "transformers", "accelerate", "peft", "safetensors", "insightface", "numpy", "Pillow", "pyzmq", "msgpack")
 OLDEST_PYTHON = (3, 11)
+TAKEN_GIB = 0.6
+"""What a driver, CUDA's context and a screen take of a card before anything is drawn."""
 
 
 class State(Enum):
@@ -44,8 +46,9 @@ class Note:
     cure: str = ""
 
 
-def examine(settings: Settings) -> list[Note]:
-    """Look at everything. Never raises: what cannot be looked at is a note too."""
+def examine(settings: Settings, memory_gib: float | None = None) -> list[Note]:
+    """Look at everything. Never raises: what cannot be looked at is a note too. `memory_gib` shows the memory plan of a card of that size
+    instead of the present one's."""
     looks: tuple[tuple[str, Callable[[], list[Note]]], ...] = (
         ("Python", _python),
         ("libraries", _libraries),
@@ -53,6 +56,7 @@ def examine(settings: Settings) -> list[Note]:
         ("onnxruntime", _shared_modules),
         ("providers", _providers),
         ("models", lambda: _models(settings)),
+        ("memory", lambda: _memory(settings, memory_gib)),
         ("disk", lambda: _disk(settings)),
     )
     return [note for topic, look in looks for note in _safely(topic, look)]
@@ -174,6 +178,27 @@ def _abilities(model: object) -> list[str]:
     can += [f"ControlNet {kind.value}" for kind, _ in model.controls]
     can += [f"style {style.name}" for style in model.styles]
     return [*can, "faces" if model.faces else "no face models, so no --face"]
+
+
+def _memory(settings: Settings, memory_gib: float | None) -> list[Note]:
+    """What would stay on the card, for each model."""
+    from .models.bundle import Model
+    from .models.memory_plan import GIB, plan_memory
+    from .models.part_sizes import SDXL_INSTANTID, SDXL_WORK
+    from .worker.footing import moves_weights, plan_for, room_on
+
+    device, dtype = device_and_dtype(settings)
+    if memory_gib is None and not moves_weights(device):
+        found = f"weights stay in the processor's memory, since {device} has none of its own"
+        return [Note("memory", State.GOOD, found, "What a card of 12 GB would do: likeness doctor --memory 12")]
+    free = room_on(device) if memory_gib is None else int((memory_gib - TAKEN_GIB) * GIB)
+    element = 2 if memory_gib is not None else dtype.itemsize
+    stored = 1 if settings.storage == "float8" else None
+    card = "this card" if memory_gib is None else f"a card of {memory_gib:g} GB"
+    plans = [(name, plan_for(Model.open(folder), element, free, stored)) for name, folder in installed(settings).items()]
+    if memory_gib is not None:
+        plans.append(("SDXL with InstantID and an IP-Adapter", plan_memory(SDXL_INSTANTID, SDXL_WORK, free)))
+    return [Note("memory", State.GOOD if plan.fits else State.ADVICE, f"{name} on {card}: {plan.sentence()}") for name, plan in plans]
 
 
 def _disk(settings: Settings) -> list[Note]:

@@ -31,6 +31,20 @@ tensors without contents, with the real configurations of SD 1.5 and SDXL from 5
 (`tests/models/test_memory_plan.py`); attention in one kernel, which keeps no scores, so that all of it grows with the number of pixels.
 SDXL's first block has no attention."""
 VAE_WIDTH = 128
+MB = 1000**2
+SDXL_INSTANTID = (
+    Part("unet", Role.UNET, 5135 * MB, 4357 * MB, 70 * MB),
+    Part("vae", Role.VAE, 167 * MB),
+    Part("text_encoder", Role.TEXT, 246 * MB),
+    Part("text_encoder_2", Role.TEXT, 1390 * MB),
+    Part("identitynet", Role.NET, 2502 * MB, 2160 * MB, 70 * MB),
+    Part("image_encoder", Role.PICTURE, 1264 * MB),
+    Part("adapters", Role.ADAPTER, 1700 * MB),
+    Part("faces", Role.FACES, 360 * MB),
+)
+"""The published SDXL 1.0, InstantID, IP-Adapter Plus and antelopev2 in half precision, for who asks before having them."""
+SDXL_WORK = Work(42 * MB, 441 * MB, 3275 * MB)
+"""1024 x 1024 with guidance, decoded in single precision."""
 READING_SHARE = 0.03
 """Of an encoder's own weights, while it reads: bigG took 8 of 1,389 MB at 77 tokens, ViT-H 31 of 1,264 at 257 patches, all hidden states
 kept."""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from protocol.geometry import Extent
-from protocol.jobs import PictureJob, Sampling, Shortcut, Window
-from protocol.weights import Lora
+from protocol.jobs import Lora, PictureJob, Sampling, Shortcut, Window
 
 from ..models.bundle import Model
 from ..models.shelf import few_steps, loras, told_of

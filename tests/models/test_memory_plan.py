@@ -14,25 +14,12 @@ from tiny_models import tiny_model
 
 import backend
 from backend.models.bundle import Family, Model
-from backend.models.memory_plan import GIB, MARGIN, Level, Part, Role, Stay, Work, peak, plan_memory, stay
-from backend.models.part_sizes import DECODE_NUMBERS, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
+from backend.models.memory_plan import GIB, MARGIN, Level, Role, Stay, peak, plan_memory, stay
+from backend.models.part_sizes import DECODE_NUMBERS, SDXL_INSTANTID, SDXL_WORK, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
 from backend.models.parts import Parts
 
 STOCK = Path(backend.__file__).parent / "models" / "stock"
-MB = 1000**2
-SDXL = (
-    Part("unet", Role.UNET, 5135 * MB, 4357 * MB, 70 * MB),
-    Part("vae", Role.VAE, 167 * MB),
-    Part("text_encoder", Role.TEXT, 246 * MB),
-    Part("text_encoder_2", Role.TEXT, 1390 * MB),
-    Part("identitynet", Role.NET, 2502 * MB, 2160 * MB, 70 * MB),
-    Part("image_encoder", Role.PICTURE, 1264 * MB),
-    Part("adapters", Role.ADAPTER, 1700 * MB),
-    Part("faces", Role.FACES, 360 * MB),
-)
-"""SDXL with InstantID and an IP-Adapter in half precision (facts of the published files)."""
-WORK = Work(40 * MB, 441 * MB, 3277 * MB)
-"""At 1024 x 1024, decoded in single precision."""
+SDXL, WORK = SDXL_INSTANTID, SDXL_WORK
 
 
 @pytest.mark.parametrize(
@@ -134,3 +121,14 @@ def test_work_grows_with_the_picture_and_with_precision(tmp_path: Path) -> None:
     large = work_of(replace(model, extent=replace(model.extent, width=2 * model.extent.width)), parts, 2)
     assert (large.step, large.decode) == pytest.approx((2 * small.step, 2 * small.decode), rel=1e-3)
     assert work_of(model, parts, 2, 4).decode == pytest.approx(2 * small.decode, rel=1e-3)
+
+
+def test_the_published_sizes_are_those_of_the_real_configurations() -> None:
+    """Counted from the configurations, in half precision; no weights."""
+    with torch.device("meta"):
+        made = diffusers.UNet2DConditionModel.from_config(config("sdxl", "unet"))
+    known = {part.name: part for part in SDXL}
+    sizes = [sum(p.numel() for p in block.parameters()) * 2 for block in made.modules() if type(block).__name__ == "BasicTransformerBlock"]
+    assert known["unet"].weights == pytest.approx(sum(p.numel() for p in made.parameters()) * 2, rel=0.01)
+    assert known["unet"].blocks == pytest.approx(sum(sizes), rel=0.01)
+    assert known["unet"].block == pytest.approx(max(sizes), rel=0.01)
