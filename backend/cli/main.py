@@ -26,7 +26,7 @@ COMMANDS = {
     "portrait": "pictures of a person or several, from photos of their faces",
     "inpaint": "put a person, or whatever the prompt says, into a masked part of a picture",
     "again": "make the same picture once more, from the PNG alone",
-    "character": "save, list, rename, delete, export and import people, for all hosts by name",
+    "character": "save, list, rename, delete, blend, compare, export and import people, for all hosts by name",
     "models": "fetch models with their adapters, use those that are there, check and remove them",
     "krita": "put the docker into Krita, or into a ZIP for Krita's own importer",
     "blender": "the add-on for Blender as ZIPs, their index as a repository, or put into this user's Blender",
