@@ -94,6 +94,8 @@ class Options(TypedDict, total=False):
     guidance_scale: float
     image_prompts: Sequence[ImagePrompt]
     """Pictures as prompts: `ImagePrompt(picture_plane("hat.png"), lends=Lends.STYLE)`."""
+    clip_skip: int
+    """As A1111 counts it: 1 is the text encoder's last layer, 2 the one before."""
     loras: Mapping[str, float]
     """LoRAs of the model by name, with their weights: `{"ink": 0.5}`."""
 
@@ -129,7 +131,12 @@ def group_job(
         model=options.get("model"),
         subjects=subjects,
         image_prompts=tuple(options.get("image_prompts", ())),
-        sampling=Sampling(steps=options.get("steps"), guidance_scale=options.get("guidance_scale"), seed=options.get("seed", 0)),
+        sampling=Sampling(
+            steps=options.get("steps"),
+            guidance_scale=options.get("guidance_scale"),
+            seed=options.get("seed", 0),
+            clip_skip=options.get("clip_skip"),
+        ),
         count=options.get("count", 1),
         loras=tuple(Lora(name, weight) for name, weight in options.get("loras", {}).items()),
     )

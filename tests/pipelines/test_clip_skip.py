@@ -12,6 +12,7 @@ from backend.pipelines.build import pipeline, scheduler
 from backend.pipelines.choices import Mode
 from backend.pipelines.clip_skip import accent, skipping
 from backend.pipelines.engine import Engine
+from backend.scripting import portrait_job
 from protocol.errors import InvalidRequest
 from protocol.geometry import Extent
 from protocol.jobs import PictureJob, Sampling
@@ -138,3 +139,8 @@ def test_more_than_there_are_layers_is_refused(sd15):
         picture(Engine(sd15.model, None), clip_skip=3)
     with pytest.raises(InvalidRequest, match="1 to 12"):
         picture(Engine(sd15.model, None), clip_skip=13)
+
+
+def test_scripts_say_it_by_name():
+    assert portrait_job(None, PROMPT, clip_skip=2).sampling.clip_skip == 2
+    assert portrait_job(None, PROMPT).sampling.clip_skip is None
