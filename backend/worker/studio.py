@@ -175,7 +175,7 @@ class Studio:
 
     @contextmanager
     def _tiled(self) -> Generator[None]:
-        """The VAE works in tiles: less memory, and a picture that differs by a level or two, which the result names."""
+        """The VAE works in tiles: less memory and more time, which the result names."""
         with self._alone(), self._ground.at_least(self._ground.levels[-1] if self._ground.levels else Level.ALL):
             engines = [desk.engine for desk in self._desks.opened()]
             for engine in engines:
