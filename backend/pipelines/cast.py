@@ -14,7 +14,7 @@ from .. import images
 from ..faces import Face, Identity, cosine
 from .placement import Finder, Wish, head_box, place
 from .plan import Plan, guide_points, keypoint_guides, sized_like
-from .regions import regions_for
+from .regions import regions_for, shares_of
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -44,7 +44,7 @@ def cast_of(plan: Plan, identities: Sequence[Identity], finder: Finder | None) -
         for number, one in enumerate(subjects, 1)
     ]
     keypoints = place(plan, [Wish(*wish) for wish in zip(identities, points, masks, strict=True)], finder)
-    given = [None if mask is None else plan.frame.cut_and_scale(mask) / np.float32(255) for mask in masks]
+    given = [None if mask is None else shares_of(plan.frame.cut_and_scale(mask)) for mask in masks]
     acting = [number for number, one in enumerate(subjects) if one.adapter > 0 or one.identity_net > 0]
     shared = regions_for([keypoints[number] for number in acting], [given[number] for number in acting], plan.frame.extent)
     regions = dict(zip(acting, shared, strict=True))

@@ -41,6 +41,7 @@ from .paste import default_feather, put_back
 from .plan import Plan, keypoint_guides, plan, sized_like
 from .preview import SD15, SDXL, PreviewMatrix, latents_to_rgb
 from .quick import Shortening
+from .regions import shares_of
 from .sample import Hooks, Recipe, draw
 from .sights import Faces, Sight, Sights, picture_of
 from .tiles import needs_tiles
@@ -224,7 +225,7 @@ class Engine:
         if plane is None:
             return None
         mask = images.to_mask(sized_like(plane, decided.extent, "The region of an image prompt"))
-        return self._on_device(decided.frame.cut_and_scale(mask) / np.float32(255))
+        return self._on_device(shares_of(decided.frame.cut_and_scale(mask)))
 
     def _on_device(self, region: NDArray[np.float32] | None) -> Tensor | None:
         """A region (H, W) -> (1, H, W) where the model is."""

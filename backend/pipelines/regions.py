@@ -19,6 +19,11 @@ OWN = 0.5
 """Where somebody's head is, at least this much of the region must be left to them."""
 
 
+def shares_of(mask: NDArray[np.uint8]) -> Floats:
+    """A mask (H, W) in 0..255 as a region in 0..1."""
+    return (mask / np.float32(255)).astype(np.float32)
+
+
 def regions_for(keypoints: Sequence[Floats], given: Sequence[Floats | None], extent: Extent) -> tuple[Floats | None, ...]:
     """One region (H, W) in 0..1 per person at `extent`: the `given` ones as they are, and for the others a part of their own.
 
