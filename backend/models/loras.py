@@ -135,7 +135,8 @@ def _low_rank(layer: Untyped, roles: Roles, scale: float) -> Added:
 
 def _matrix(layer: Untyped, roles: Roles, weight: float) -> Tensor:
     """The whole matrix that is added to the layer's weight, in the layer's precision."""
-    own = layer.weight.detach().float()
+    device = next(tensor.device for role, tensor in roles.items() if role != "alpha")
+    own = layer.weight.detach().to(device).float()  # the layer itself may be away from the device just now
     change = _delta(roles, own.shape).reshape(own.shape) * weight
     if "magnitude" in roles:
         magnitude, whole = roles["magnitude"].float(), own + change

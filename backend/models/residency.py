@@ -203,9 +203,12 @@ def adapter_on(adapter: ImageAdapter, device: torch.device) -> ImageAdapter:
 
 def lora_on(lora: Lora, device: torch.device) -> Lora:
     """A LoRA on the device: its loader puts it where the layers are, which may be away."""
-    return replace(
-        lora, layers={place: {role: tensor.to(device) for role, tensor in roles.items()} for place, roles in lora.layers.items()}
-    )
+
+    def moved(role: str, tensor: Tensor) -> Tensor:
+        return tensor if role == "alpha" else tensor.to(device)  # alpha is read as a number
+
+    layers = {place: {role: moved(role, tensor) for role, tensor in roles.items()} for place, roles in lora.layers.items()}
+    return replace(lora, layers=layers)
 
 
 def _entrances(role: Role, module: Untyped) -> list[Untyped]:
