@@ -16,7 +16,7 @@ MAX_COUNT = 100
 """Pictures of one command; more is a loop in a script, where a mistyped zero does not keep the machine busy for a day."""
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 2000
-"""Characters; the text encoders read 77 tokens."""
+"""Characters: a dozen passages of 75 tokens; a longer text is a mistake."""
 MAX_WEIGHT = 2.0
 MAX_PEOPLE = 8
 """People in one picture, as the protocol has it."""
@@ -53,7 +53,7 @@ def seed(text: str) -> int:
 def prompt(text: str) -> str:
     """Text of a length that makes sense."""
     if len(text) > MAX_PROMPT:
-        raise argparse.ArgumentTypeError(f"the text has {len(text)} characters, and more than {MAX_PROMPT} are never read; shorten it")
+        raise argparse.ArgumentTypeError(f"the text has {len(text)} characters, and {MAX_PROMPT} are the most that is read; shorten it")
     return text
 
 
