@@ -91,13 +91,14 @@ def test_a_backend_that_does_not_end_is_said_and_not_called_ended(tmp_path: Path
 
 def test_a_status_is_told_in_words() -> None:
     devices = (
-        DeviceStatus("cuda:0", WorkerStage.WORKING, "a card", 12 * 10**9, 3 * 10**9, ("sketch",), "a" * 32),
+        DeviceStatus("cuda:0", WorkerStage.WORKING, "a card", 12 * 10**9, 3 * 10**9, ("sketch",), "a" * 32, plan="sketch: all at once"),
         DeviceStatus("cuda:1", WorkerStage.UNAVAILABLE, sentence="It ended five times. Run `likeness doctor`."),
     )
     lines = describe(Status("0.2", 7, 120.0, devices, 3, 1, 2, 5_000_000, 10**10))
     assert lines == [
         "Backend 0.2, process 7, up for 2 min",
         "  cuda:0: working, a card, 3.0 of 12.0 GB free, loaded: sketch",
+        "    memory: sketch: all at once",
         "  cuda:1: unavailable",
         "    It ended five times. Run `likeness doctor`.",
         "  3 queued, 1 running, 2 kept (5 MB)",
