@@ -146,7 +146,8 @@ class Parts:
 
     def put(self, name: str, part: Untyped) -> None:
         """Use `part` for what would be loaded from the folder `name` (unet, vae, text_encoder, identitynet, …)."""
-        self._loaded[name] = part
+        roles = {"unet": Role.UNET, "vae": Role.VAE, "text_encoder": Role.TEXT, "text_encoder_2": Role.TEXT, "image_encoder": Role.PICTURE}
+        self._loaded[name] = self._adopted(name, roles.get(name, Role.NET), part)
 
     def weight_bytes(self) -> int:
         """Bytes of all weights that are loaded now."""

@@ -62,6 +62,7 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
                 say(figure.row)
         notes = [*(where := phases(rig, 9000, run.steps)).lines, reached(rig, 9001, run.steps, figures[0].seconds["engine"])]
         if cuda:
+            figures.insert(1, goals.compiled(rig, run))
             notes += [peak(rig), *where.over_budget(run.steps)]
     figures += fairness()
     setting = {"shapes": name, "side": SHAPES[name].side, "device": _title(device), "numbers": str(dtype).removeprefix("torch.")}

@@ -9,10 +9,11 @@ from PIL import Image
 
 from backend.config import load_settings
 from backend.models.kept import Kept
+from backend.models.memory_plan import Level
 from backend.speed import engine_goals
 from backend.speed.engine_goals import Run
 from backend.speed.goals import Figure, Report
-from backend.speed.memory import LiveBytes
+from backend.speed.memory import LiveBytes, levels
 from backend.speed.phases import phases
 from backend.speed.queueing import fairness, jain, served
 from backend.speed.run import measure_engine
@@ -122,6 +123,28 @@ def test_memory_follows_tensors_until_they_are_gone():
         del view, second
         assert live.now == 0
     assert live.peak == 8000
+
+
+def test_every_level_of_the_memory_plan_draws_the_same_picture_and_the_rig_is_whole_again(rig):
+    whole, others = levels(rig, 2, [Level.ALL, Level.ENCODERS_AWAY, Level.TAKING_TURNS])
+    assert list(others) == [Level.ENCODERS_AWAY, Level.TAKING_TURNS]
+    assert min(whole.peak, *(taken.peak for taken in others.values())) > 0
+    assert rig.engine.parts.residency.level is Level.ALL
+
+
+def test_a_level_that_draws_something_else_is_not_measured(rig, monkeypatch):
+    """The unsafe twin: each picture has another seed."""
+    jobs = iter(range(100))
+    plain = rig.job
+    monkeypatch.setattr(rig, "job", lambda number, steps: plain(number, steps, seed=next(jobs)))
+    with pytest.raises(ServiceError, match="another picture"):
+        levels(rig, 1, [Level.ALL, Level.ENCODERS_AWAY])
+
+
+def test_compiled_blocks_are_compared_with_plain_ones_and_the_next_requests_compile_nothing(rig):
+    figure = engine_goals.compiled(rig, Run(steps=2, rounds=1), backend="eager")
+    assert "graphs made after the first requests: 0" in figure.detail
+    assert rig.engine.parts.compiler is None
 
 
 def test_an_import_that_fails_is_said():
