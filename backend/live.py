@@ -35,7 +35,7 @@ def draft(job: PictureJob) -> PictureJob:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """What a stream needs of its studio: to send a job, to hear what happened to it, what that means, to leave it, to end it, and to wait."""
+    """What a stream needs of its studio: to send a job, to hear what happened to it, what that means, to leave it, to end it, to wait."""
 
     submit: Callable[[PictureJob], str]
     take: Callable[[str], list[Event]]

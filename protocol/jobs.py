@@ -208,8 +208,8 @@ class Shortcut(Enum):
     """A way to be quicker that changes the picture, and so is only taken when a job names it (`backend.pipelines.quick`)."""
 
     FEW_STEPS = "few-steps"
-    """The model's few-step LoRA if it has one, without guidance; else fewer steps of a scheduler that bears them. Where the job says nothing
-    of steps, guidance and scheduler."""
+    """The model's few-step LoRA if it has one, without guidance; else fewer steps of a scheduler that bears them. Where the job says
+    nothing of steps, guidance and scheduler."""
     GUIDANCE_INTERVAL = "guidance-interval"
     """The unconditional half in a part of the steps only (Kynkäänniemi et al., arXiv:2404.07724)."""
     CONDITIONAL_IDENTITY = "conditional-identity"
