@@ -16,7 +16,7 @@ from protocol.errors import BadPicture
 from protocol.geometry import Extent, Point
 from protocol.jobs import Canvas, FacePass, Guide, GuideKind, ImagePrompt, Lends, PictureJob, Sampling, SecondPass, Shortcut, Subject
 
-from .adornment import Adornment
+from .adornment import Adornment, Word, words_of
 from .kept_file import File as File
 from .lending import LATER
 from .lending import Lent as Lent
@@ -135,6 +135,8 @@ class Recipe:
     second_pass: SecondPass | None = field(default=None, metadata=LATER)
     face_pass: FacePass | None = field(default=None, metadata=LATER)
     face_prompts: tuple[FacePrompt, ...] = field(default=(), metadata=LATER)
+    words: tuple[Word, ...] = field(default=(), metadata=LATER)
+    """The textual inversions that the prompts name."""
 
     def metadata(self) -> dict[str, Any]:
         """For the PNG."""
@@ -154,6 +156,7 @@ class Recipe:
             values["image_prompts"] = tuple(Lent.read(one) for one in values["image_prompts"])
             values["face_prompts"] = tuple(FacePrompt.read(one) for one in values.get("face_prompts", ()))
             values["loras"] = tuple(Adornment.read(one) for one in values.get("loras", ()))
+            values["words"] = tuple(Word.read(one) for one in values.get("words", ()))
             values |= {key: File(**values[key]) for key in ("canvas", "mask") if values[key] is not None}
             passes = {"second_pass": SecondPass, "face_pass": FacePass}
             values |= {key: kind(**values[key]) for key, kind in passes.items() if values.get(key) is not None}
@@ -166,7 +169,12 @@ class Recipe:
             ) from error
 
     def job(self, bench: Bench, beside: Path) -> PictureJob:
-        """The job, for a PNG in the folder `beside`. Its people are made known to the bench."""
+        """The job, for a PNG in the folder `beside`. Its people are made known to the bench.
+
+        Raises BadPicture where a file that the picture was made with has gone or changed.
+        """
+        for word in self.words:
+            word.check(bench.model)
         return PictureJob(
             prompt=self.prompt,
             negative=self.negative,
@@ -220,11 +228,12 @@ def base_recipe(
     prompt, tags = tagged(prompt)
     loras = (*loras, *(Adornment.of(bench.model, tag.name, tag.weight) for tag in tags))
     defaults = bench.model.defaults
+    negative = defaults.negative if negative is None else negative
     usual = few_steps(bench.model, [one.lora() for one in loras]) or defaults
     return Recipe(
         model=bench.model.id,
         prompt=prompt,
-        negative=defaults.negative if negative is None else negative,
+        negative=negative,
         seed=seed,
         steps=usual.steps,
         guidance_scale=usual.guidance_scale,
@@ -233,6 +242,7 @@ def base_recipe(
         height=extent.height,
         loras=loras,
         clip_skip=clip_skip or defaults.clip_skip,
+        words=words_of(bench.model, prompt, negative),
         **parts,  # pyright: ignore[reportArgumentType]  # the callers' keywords are Recipe's own
     )
 

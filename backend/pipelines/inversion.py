@@ -9,27 +9,19 @@ table stay as they are.
 from __future__ import annotations
 
 import copy
-import re
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor
 
 from ..models.adapters import Untyped
 from ..models.inversions import Inversion, with_vectors
+from .wording import named as named
+from .wording import names_pattern
 
 FIRST = 0xE000
 """Where Unicode's private use area begins; 6,400 characters are enough for 85 inversions of 75 vectors."""
 TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
-
-
-def named(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
-    """Those of `names` that one of `texts` uses, in alphabetical order."""
-    known = {name.casefold(): name for name in names}
-    if not known:
-        return ()
-    pattern = _pattern(known)
-    return tuple(sorted({known[found["name"].casefold()] for text in texts for found in pattern.finditer(text)}))
 
 
 @contextmanager
@@ -49,7 +41,7 @@ def speaking(shell: Untyped, inversions: Sequence[Inversion]) -> Generator[Calla
             if tokenizer in former:
                 first = _teach(shell, tokenizer, "".join(letters.values()))
                 handles += _extended(getattr(shell, part), first, [one.vectors[part] for one in inversions])
-        pattern = _pattern(letters)
+        pattern = names_pattern(letters)
         yield lambda text: pattern.sub(lambda found: letters[found["name"].casefold()], text)
     finally:
         for handle in handles:
@@ -93,8 +85,3 @@ def _extended(encoder: Untyped, first: int, vectors: Sequence[Tensor]) -> list[U
 
     words = encoder.get_input_embeddings()
     return [encoder.register_forward_pre_hook(before, with_kwargs=True), words.register_forward_hook(after)]
-
-
-def _pattern(names: Iterable[str]) -> re.Pattern[str]:
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![\w-])(?:embedding:)?(?P<open><)?(?P<name>{longest_first})(?(open)>)(?![\w-])", re.IGNORECASE)

@@ -13,6 +13,7 @@ would be read as something else than meant.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from protocol.errors import InvalidRequest
@@ -122,3 +123,18 @@ def _joined(pieces: list[Piece]) -> Passage:
     if any(piece.weight > HIGHEST for piece in joined):
         raise InvalidRequest(f"Words of the prompt count more than {HIGHEST:g} times, for all its brackets. Take some of them away.")
     return tuple(joined) or (Piece(""),)
+
+
+def named(texts: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Those of `names`, which are textual inversions, that one of `texts` uses, in alphabetical order."""
+    known = {name.casefold(): name for name in names}
+    if not known:
+        return ()
+    pattern = names_pattern(known)
+    return tuple(sorted({known[found["name"].casefold()] for text in texts for found in pattern.finditer(text)}))
+
+
+def names_pattern(names: Iterable[str]) -> re.Pattern[str]:
+    """What finds textual inversions in a prompt, each as the group `name`: alone, as `<name>` or as `embedding:name`, in any case."""
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![\w-])(?:embedding:)?(?P<open><)?(?P<name>{longest_first})(?(open)>)(?![\w-])", re.IGNORECASE)

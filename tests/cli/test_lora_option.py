@@ -106,3 +106,35 @@ def test_files_that_lie_anywhere_are_put_into_a_model(models, lora, tmp_path, ph
     finally:
         for folder in ("loras", "embeddings"):
             shutil.rmtree(models / "tiny" / folder, ignore_errors=True)
+
+
+def test_again_says_so_when_a_word_of_the_prompts_has_changed_or_gone(models, tmp_path, photo, capsys, refused):
+    from backend.images import read_metadata
+
+    words = models / "tiny" / "embeddings"
+    words.mkdir()
+    path = words / "zebra.safetensors"
+
+    def write(seed):
+        generator = torch.Generator().manual_seed(seed)
+        save_file({name: torch.randn(2, 16, generator=generator) for name in ("clip_l", "clip_g")}, path)
+
+    try:
+        write(1)
+        told = ("--prompt", "a hat", "--negative", "blurry, <Zebra>", "--seed", 3)
+        assert run("portrait", "--face", photo, *told, "-o", tmp_path / "a.png") == 0
+        assert run("portrait", "--face", photo, "--prompt", "zebras", "--seed", 3, "-o", tmp_path / "plain.png") == 0
+        assert [word["name"] for word in read_metadata(tmp_path / "a.png")["words"]] == ["zebra"]
+        assert "words" not in read_metadata(tmp_path / "plain.png")
+        assert run("again", tmp_path / "a.png") == 0
+        write(2)
+        capsys.readouterr()
+        assert "inversion 'zebra' of tiny-sdxl has changed" in refused("again", tmp_path / "a.png")
+        write(1)
+        assert run("again", tmp_path / "a.png") == 0
+        path.unlink()
+        capsys.readouterr()
+        assert "inversion 'zebra', which tiny-sdxl no longer has" in refused("again", tmp_path / "a.png")
+        assert run("again", tmp_path / "plain.png") == 0
+    finally:
+        shutil.rmtree(words)
