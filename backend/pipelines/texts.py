@@ -47,30 +47,26 @@ def worded(shell: Untyped) -> Callable[..., Untyped]:
 
 def _encoded(shell: Untyped, read: Sequence[tuple[Passage, ...]], asked: dict[str, Any]) -> dict[str, Any]:
     """Prompt and negative prompt as tensors, by the names that `encode_prompt` has for them."""
-    skipped = asked.get("clip_skip")
-    pooled = _second(shell) is not None
-    encoded = {"prompt_embeds": _Reader(shell, skipped).read(read[0])}
+    pooled, reader = _second(shell) is not None, _Reader(shell)
+    encoded = {"prompt_embeds": reader.read(read[0])}
     if pooled:
-        encoded["pooled_prompt_embeds"] = _Reader(shell, skipped).pooled(read[0])
+        encoded["pooled_prompt_embeds"] = reader.pooled(read[0])
     # Without a negative prompt, SDXL's pipelines put zeros there themselves, where the model's folder says so.
     zeros = len(read) == 1 and pooled and shell.config.force_zeros_for_empty_prompt
     if asked.get("do_classifier_free_guidance", True) and not zeros:
         against = read[1] if len(read) > 1 else passages("")
-        # As diffusers does it: layers are skipped for what is wanted only.
-        encoded["negative_prompt_embeds"] = _Reader(shell, None).read(against)
+        encoded["negative_prompt_embeds"] = reader.read(against)
         if pooled:
-            encoded["negative_pooled_prompt_embeds"] = _Reader(shell, None).pooled(against)
-    longest = max(encoded[name].shape[1] for name in ("prompt_embeds", "negative_prompt_embeds") if name in encoded)
-    encoded["prompt_embeds"] = _Reader(shell, skipped).padded(encoded["prompt_embeds"], longest)
-    if "negative_prompt_embeds" in encoded:
-        encoded["negative_prompt_embeds"] = _Reader(shell, None).padded(encoded["negative_prompt_embeds"], longest)
-    return encoded
+            encoded["negative_pooled_prompt_embeds"] = reader.pooled(against)
+    texts = [name for name in ("prompt_embeds", "negative_prompt_embeds") if name in encoded]
+    longest = max(encoded[name].shape[1] for name in texts)
+    return encoded | {name: reader.padded(encoded[name], longest) for name in texts}
 
 
 class _Reader:
-    """The text encoders of a pipeline, reading at the layer that it takes: `skipped` layers before its usual one, or None."""
+    """The text encoders of a pipeline, reading at the layer that it takes; clip skip (`clip_skip`) acts within them."""
 
-    def __init__(self, shell: Untyped, skipped: int | None) -> None:
+    def __init__(self, shell: Untyped) -> None:
         from compel.embeddings_provider import EmbeddingsProvider  # pyright: ignore[reportMissingTypeStubs]
 
         self._shell = shell
@@ -80,7 +76,7 @@ class _Reader:
         self._providers: list[Untyped] = [
             EmbeddingsProvider(
                 tokenizer,
-                _Voice(encoder, skipped, penultimate=second is not None),  # pyright: ignore[reportArgumentType]
+                _Voice(encoder, penultimate=second is not None),  # pyright: ignore[reportArgumentType]
                 dtype_for_device_getter=lambda device, dtype=encoder.dtype: dtype,
                 truncate=False,
             )
@@ -116,7 +112,6 @@ class _Voice:
     """A text encoder as compel asks it, saying what diffusers takes of it."""
 
     encoder: Untyped
-    skipped: int | None
     penultimate: bool
     """SDXL: the last but one layer, not normalised."""
 
@@ -136,13 +131,7 @@ class _Voice:
         A mask of ones is none: with one, attention is computed in another way and rounds otherwise.
         """
         said = self.encoder(ids, attention_mask=None if mask is None or bool(mask.all()) else mask, output_hidden_states=True)
-        if self.penultimate:
-            states = said.hidden_states[-2 - (self.skipped or 0)]
-        elif self.skipped is None:
-            states = said[0]
-        else:
-            # transformers 5 has taken the layers out of `text_model`; diffusers 0.42's own clip skip for SD 1.5 fails on that.
-            states = getattr(self.encoder, "text_model", self.encoder).final_layer_norm(said.hidden_states[-1 - self.skipped])
+        states = said.hidden_states[-2] if self.penultimate else said[0]
         return SimpleNamespace(last_hidden_state=states, text_embeds=getattr(said, "text_embeds", None))
 
 
