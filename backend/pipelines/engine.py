@@ -229,7 +229,7 @@ class Engine:
 
     def _on_device(self, region: NDArray[np.float32] | None) -> Tensor | None:
         """A region (H, W) -> (1, H, W) where the model is."""
-        return None if region is None else torch.as_tensor(region)[None].to(self.parts.device, self.parts.dtype)
+        return None if region is None else torch.tensor(region)[None].to(self.parts.device, self.parts.dtype)
 
 
 def _finished(drawn: Pixels, decided: Plan) -> Pixels:

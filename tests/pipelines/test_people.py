@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from tiny_models import FakeFaces
@@ -14,7 +16,7 @@ from backend.pipelines.engine import Engine
 from backend.pipelines.placement import fit_head
 from backend.pipelines.regions import regions_for, shared_out
 from protocol.geometry import Extent
-from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
+from protocol.jobs import Canvas, Photos, PictureJob, Sampling, SecondPass, Subject
 from protocol.planes import Layout, Plane
 
 POINTS = np.array([[38, 52], [74, 52], [56, 72], [42, 92], [71, 92]], np.float32)
@@ -114,6 +116,13 @@ def test_two_people_without_regions_do_not_blend(engine, photo):
     everywhere = Plane(Layout.A8, Extent(80, 48), bytes([255] * 80 * 48))
     subjects = tuple(Subject(Photos((photo(seed),)), region=everywhere) for seed in (1, 2))
     assert not np.array_equal(engine.run(two(photo, subjects=subjects))[0].pixels, result.pixels)
+
+
+def test_regions_that_grow_with_a_second_pass_bring_no_warning_of_a_library(engine, photo):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", category=UserWarning)
+        result = engine.run(two(photo, second_pass=SecondPass(2.0), sampling=Sampling(steps=2)))[0]
+    assert result.pixels.shape == (96, 160, 3)
 
 
 def test_the_likeness_of_each_is_that_of_the_face_at_their_place(engine, photo, picture):
