@@ -111,8 +111,18 @@ def _done(options: Namespace, studio: Studio, model: str) -> list[str]:
             return [f"{options.to} is the mean of {' and '.join([*options.people, *map(str, options.face)])}."]
         case _:
             known = {card.name for card in studio.characters()}
-            one, other = (person if person in known else [Path(person)] for person in options.people)
+            one, other = (_person(who, known) for who in options.people)
             return [studio.compare(one, other, model=model).sentence]
+
+
+def _person(who: str, known: set[str]) -> str | list[Path]:
+    """A saved person by their name, or a photo."""
+    if who in known:
+        return who
+    if not Path(who).exists():
+        saved = ", ".join(sorted(known)) or "none yet"
+        raise InvalidRequest(f"There is neither a character nor a photo called {who!r}. Saved: {saved}.")
+    return [Path(who)]
 
 
 def _exported(options: Namespace, studio: Studio) -> list[str]:

@@ -113,7 +113,7 @@ def test_two_people_are_compared_averaged_blended_and_shown_in_a_row(
     assert apart < float(capsys.readouterr().out.split("Cosine ")[1].split()[0]) < 1.0
     assert "--as NEW saves the blend" in refused("character", "blend", "Ada", "Bruno")
     assert "one weight for each" in refused("character", "blend", "Ada", "Bruno", "--weights", "1", "--as", "X")
-    assert "cannot be read" in refused("character", "compare", "Ada", "Nobody")
+    assert "neither a character nor a photo called 'Nobody'. Saved: Ada, Bruno" in refused("character", "compare", "Ada", "Nobody")
     for name in ("Ada", "Bruno", "Kid", "Mean"):
         assert main(words("character", "delete", name)) == 0
 
