@@ -80,8 +80,28 @@ def _list(catalog: Catalog, store: Store, name: str | None) -> int:
         print(f"{chosen.id:26}  {_state(catalog, store, record, chosen):27}  {chosen.purpose}")
     for name, table in record.bases.items():
         print(f"{name:26}  {'your own':27}  {table['checkpoint']}")
+    for line in _readers(store, record):
+        print(line)
     print(f"\nModels are in {store.models}. `likeness models pull SET` fetches one; sets marked + are added to models that are there.")
     return 0
+
+
+def _readers(store: Store, record: Record) -> list[str]:
+    """One line for each model that is there: which recognisers read people for it, and for which of its adapters."""
+    from protocol.errors import LikenessError
+
+    from ..models.bundle import Model, readers_of
+
+    lines: list[str] = []
+    for name in record.models:
+        try:
+            model = Model.open(store.models / name)
+        except LikenessError:
+            continue  # `verify` says what is wrong with it
+        told = {one.name: ", ".join(readers_of(model, one)) for one in model.recognisers}
+        read = " and by ".join(f"{recogniser} for {whom}" if whom else recogniser for recogniser, whom in told.items())
+        lines += [f"In {name}, people are read by {read}."] if read else []
+    return ["", *lines] if lines else []
 
 
 def _state(catalog: Catalog, store: Store, record: Record, chosen: ModelSet) -> str:

@@ -59,4 +59,4 @@ def _other_format(name: str, start: bytes) -> str:
         return f"{name} is a web page, saved in place of the file. Download it again, and log in where the site wants that."
     if start.startswith(b"version "):
         return f"{name} is only git's pointer to a large file. Fetch the file itself, with `git lfs pull` or from its page."
-    return f"{name} is no safetensors file. Choose a checkpoint that ends in .safetensors."
+    return f"{name} is no safetensors file. Choose another, or download it again."

@@ -18,7 +18,7 @@ def remove_model(catalog: Catalog, store: Store, name: str) -> list[str]:
     record = store.read()
     if name not in record.models:
         known = f"Those are: {', '.join(record.models)}." if record.models else "There is none."
-        raise InvalidRequest(f"{name!r} is no model that `likeness models pull` made. {known}")
+        raise InvalidRequest(f"{name!r} is no model that was pulled or added. {known}")
     parts = catalog.chosen(record.models[name])
     left = unmake_model(store, name, parts)
     base = record.bases.get(name)

@@ -217,6 +217,16 @@ def test_list_says_what_there_is_and_what_is_there(run: Pulled, pulled: Path) ->
     assert "ip-adapter.bin  there, sha256 known" in out
 
 
+def test_list_says_who_reads_people_for_what(run: Pulled, pulled: Path) -> None:
+    assert "In instantid-sdxl, people are read by antelopev2 for instantid.\n" in run("list")[1]
+    assert run("pull", "faceid-sdxl", "--into", "instantid-sdxl", "--accept-licences")[0] == 0
+    assert "people are read by antelopev2 for instantid and by buffalo_l for faceid-plusv2.\n" in run("list")[1]
+    (pulled / "model.toml").write_text("not at all", encoding="utf-8")
+    code, out, _ = run("list")
+    assert code == 0
+    assert "people are read" not in out
+
+
 @pytest.mark.parametrize("words", [("list",), ("licences",), ("list", "instantid-sdxl")])
 def test_the_shipped_catalogue_is_shown_without_a_store(words: Sequence[str], hub: FakeHub, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", *words]) == 0
