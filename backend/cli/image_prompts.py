@@ -65,6 +65,8 @@ def add_image_prompts(parser: ArgumentParser) -> None:
 def image_prompt(text: str) -> GivenPrompt:
     """The option's value. A file that is called like the whole text is just that file."""
     parts = [text] if Path(text).is_file() else re.split(rf",(?=(?:{'|'.join(KEYS)})=)", text)
+    for part in parts:
+        _check_keys(part)
     given = weighted_file(parts[0])
     values: dict[str, list[str]] = {}
     for part in parts[1:]:
@@ -86,6 +88,14 @@ def image_prompt(text: str) -> GivenPrompt:
         _factor(values.get("others", ["1"])[0], "others="),
         Path(values["negative"][0]) if "negative" in values else None,
     )
+
+
+def _check_keys(part: str) -> None:
+    """Refuse a key that is none; it would be taken for a part of what stands before it."""
+    stray = re.search(r",\s*([\w-]+)=", part)
+    weightless = re.sub(r":[\d.]+$", "", part)
+    if stray and not any(Path(name).is_file() for name in (part, weightless, part.partition("=")[2])):
+        raise argparse.ArgumentTypeError(f"{stray[1]}= is not known; choose {', '.join(f'{key}=' for key in KEYS[:-1])} or {KEYS[-1]}=")
 
 
 def _word(key: str, value: str, known: list[str]) -> str:

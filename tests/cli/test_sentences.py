@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fake_faces import blank
 from PIL import Image
 
+from backend.cli.image_prompts import image_prompt
 from backend.cli.main import main
 from protocol.discovery import make_private_folder
 
@@ -64,6 +66,8 @@ def test_a_weight_out_of_range(refused, photo, out):
     ("words", "said"),
     [
         ("lends=soul", "choose all, style, composition"),
+        ("weigth=3", "weigth= is not known; choose lends=, crop="),
+        ("lends=style,blocks=x:1", "blocks= is not known; choose lends=, crop="),
         ("crop=left", "choose squash, centre, top, pad or face"),
         ("crop=top,crop=pad", "give it once"),
         ("schedule=soon", "choose constant, ease-in"),
@@ -79,6 +83,13 @@ def test_a_weight_out_of_range(refused, photo, out):
 )
 def test_an_image_prompt_that_cannot_be_meant(refused, photo, out, words, said):
     assert said in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:0.5,{words}", "-o", out)
+
+
+def test_a_picture_may_be_called_like_an_option(photo, out):
+    odd = out.with_name("a,b=c.png")
+    shutil.copy(photo, odd)
+    given = (odd, f"{odd}:0.5", f"{odd}:0.5,negative={odd}")
+    assert [image_prompt(str(text)).file for text in given] == [odd] * 3
 
 
 def test_people_and_regions_that_do_not_fit_each_other(refused, photo, out):
