@@ -10,6 +10,7 @@ import pytest
 
 from backend.models.adapters import AdapterKind
 from backend.models.catalog import Catalog, clash, licences
+from backend.models.distilled import told_by_name
 from backend.models.recognisers import read_recognisers, recogniser_for
 from backend.models.store_model import card_of, joined
 from protocol.errors import InvalidRequest, ModelError
@@ -86,6 +87,15 @@ def test_every_controlnet_lies_where_the_engine_looks_or_says_that_it_does_not()
     unknown = {name for name, kind in kinds.items() if kind not in {each.value for each in GuideKind}}
     assert unknown == {"controlnet-union-sdxl"}
     assert "does not load" in OWN.parts["controlnet-union-sdxl"].note
+
+
+def test_few_step_loras_are_known_by_their_names_and_the_note_says_how_they_are_asked_for() -> None:
+    few = [part for name in ("few-step-sdxl", "few-step-sd15") for part in OWN.sets[name].parts]
+    assert len(few) == 5
+    for part in few:
+        name = Path(part.files[0].place).stem
+        assert told_by_name(name) is not None
+        assert f"`--lora {name}`" in part.note
 
 
 def test_one_file_has_one_hash_and_one_size_wherever_it_is_named() -> None:
