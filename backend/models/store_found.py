@@ -65,10 +65,13 @@ def search(
     for hit in found:
         del missing[hit.file.key]
     by_size = {size: [file for file in missing.values() if file.bytes == size] for size in {file.bytes for file in missing.values()}}
-    by_name = {Path(file.path).name: file for file in missing.values() if file.bytes is None and record.known(file)}
+    by_name: dict[str, list[CatalogFile]] = {}  # many repositories have a file called diffusion_pytorch_model.safetensors
+    for file in missing.values():
+        if file.bytes is None and record.known(file):
+            by_name.setdefault(Path(file.path).name, []).append(file)
     for path, size in _walk(folders):
         check()
-        for file in [*by_size.get(size, []), *([by_name[path.name]] if path.name in by_name else [])]:
+        for file in [*by_size.get(size, []), *by_name.get(path.name, [])]:
             known = record.known(file)
             if file.key in missing and known is not None and _hash(path, size, seen, said, check) == known:
                 found.append(Found(file, path, size, known, Trust.CATALOGUE if file.sha256 else Trust.FIRST_USE))

@@ -162,6 +162,15 @@ def test_a_file_of_another_program_is_found_under_any_name_and_used_in_place(sto
     assert {path: path.stat() for path in comfy.rglob("*")} == before
 
 
+def test_files_of_one_name_and_no_known_size_are_all_found(store: Store, tmp_path: Path) -> None:
+    wanted = [replace(file, path=f"{folder}/model.bin", bytes=None) for folder, file in (("depth", KNOWN), ("edges", OTHER))]
+    for folder, content in (("one", TWIN), ("two", BIG)):
+        (tmp_path / "webui" / folder).mkdir(parents=True)
+        (tmp_path / "webui" / folder / "model.bin").write_bytes(content)
+    found = search(wanted, store.read(), tmp_path / "none", [tmp_path / "webui"])
+    assert {hit.file.path: hit.path.parent.name for hit in found} == {"depth/model.bin": "two", "edges/model.bin": "one"}
+
+
 def test_the_name_and_the_size_alone_would_have_taken_the_wrong_file(tmp_path: Path) -> None:
     """The unsafe twin of the test above: what programs do that trust a file which is there."""
     (tmp_path / "big.bin").write_bytes(TWIN)
