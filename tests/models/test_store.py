@@ -253,6 +253,28 @@ def test_downloads_that_were_not_finished_can_be_thrown_away(store: Store) -> No
     assert remove_unfinished(store) == 0
 
 
+def test_files_come_side_by_side_under_one_bar(store: Store, hub: FakeHub, capfd: pytest.CaptureFixture[str]) -> None:
+    """The server falls silent in both files until both are under way; one after the other would never come to that."""
+    let_go = threading.Event()
+    for file, content in ((KNOWN, BIG), (OTHER, TWIN)):
+        hub.put("org/repo", file.path, content, Fault(cut_after=100, hold=let_go))
+    under_way: list[bool] = []
+
+    def watch() -> None:
+        under_way.extend(hub.sent.acquire(timeout=30) for _ in range(2))
+        let_go.set()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    record = pull(store, hub, KNOWN, OTHER)
+    watching.join()
+    assert under_way == [True, True]
+    assert {record.files[file.key].sha256 for file in (KNOWN, OTHER)} == {KNOWN.sha256, OTHER.sha256}
+    lines = [line for line in capfd.readouterr().err.replace("\r", "\n").splitlines() if "%|" in line]
+    assert lines
+    assert all(line.startswith("Fetching") and "/97.7k" in line for line in lines), "the bar counts the bytes of both"
+
+
 def test_ctrl_c_does_not_wait_for_a_silent_server(store: Store, hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     let_go = threading.Event()
     hub.put("org/repo", KNOWN.path, BIG, Fault(cut_after=100, hold=let_go))
