@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tiny_models import WIDTH, _unet, tiny_model, write_adapter
 from backend.cli.main import main
 from backend.models.catalog import Catalog, Part
 from backend.scripting import Studio
+from protocol.errors import NotRunning
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +85,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A state folder without a backend; the one that the first command starts there is ended at last."""
     folder = tmp_path_factory.mktemp("backend") / "state"
     yield folder
-    with Studio(folder, start=False) as studio:
+    with suppress(NotRunning), Studio(folder, start=False) as studio:  # it may have ended by itself, after its idle minutes
         studio.shut_down()
 
 
