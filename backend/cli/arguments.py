@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from protocol.jobs import Shortcut
 
+Number = TypeVar("Number", int, float)
 QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)
 """What `--quick` alone stands for; `small` is for pictures that are looked at for a moment."""
 MAX_COUNT = 100
@@ -42,12 +44,12 @@ class WeightedFile:
 
 def count(text: str) -> int:
     """A number of pictures."""
-    return _whole(text, 1, MAX_COUNT, "a number of pictures")
+    return whole(text, 1, MAX_COUNT, "a number of pictures")
 
 
 def seed(text: str) -> int:
     """A seed; with several pictures, the first one's."""
-    return _whole(text, 0, MAX_SEED, "a seed")
+    return whole(text, 0, MAX_SEED, "a seed")
 
 
 def prompt(text: str) -> str:
@@ -95,7 +97,7 @@ def add_clip_skip(parser: argparse.ArgumentParser) -> None:
 
 def clip_skip(text: str) -> int:
     """Which of the text encoder's last layers is read."""
-    return _whole(text, 1, 12, "a clip skip")
+    return whole(text, 1, 12, "a clip skip")
 
 
 def png_file(text: str) -> Path:
@@ -106,11 +108,21 @@ def png_file(text: str) -> Path:
     return path
 
 
-def _whole(text: str, low: int, high: int, what: str) -> int:
+def whole(text: str, low: int, high: int, what: str) -> int:
+    """A whole number from `low` to `high`; `what` names it in the sentence for anything else."""
+    return _within(int, "whole number", text, low, high, what)
+
+
+def number(text: str, low: float, high: float, what: str) -> float:
+    """The same for any number."""
+    return _within(float, "number", text, low, high, what)
+
+
+def _within(kind: Callable[[str], Number], called: str, text: str, low: Number, high: Number, what: str) -> Number:
     try:
-        value = int(text)
+        value = kind(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a whole number from {low} to {high}") from None
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{value} is not {what} from {low} to {high}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a {called} from {low} to {high}") from None
+    if not low <= value <= high:  # no number is neither
+        raise argparse.ArgumentTypeError(f"{text} is not {what} from {low} to {high}")
     return value

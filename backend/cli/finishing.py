@@ -11,6 +11,7 @@ from protocol.errors import InvalidRequest
 from protocol.jobs import FacePass, SecondPass
 
 from ..recipe import Recipe
+from .arguments import number, whole
 
 MOST_STEPS = 1000
 
@@ -18,7 +19,7 @@ MOST_STEPS = 1000
 def add_finishing(parser: ArgumentParser) -> None:
     """The options."""
     parser.add_argument("--steps", type=_steps, metavar="N", help="sampling steps (default: the model's own)")
-    scale, part = partial(_number, 0, 100, "a guidance scale"), partial(_number, 0, 1, "a guidance rescale")
+    scale, part = partial(number, low=0, high=100, what="a guidance scale"), partial(number, low=0, high=1, what="a guidance rescale")
     parser.add_argument("--guidance", type=scale, metavar="N", help="how strongly the prompt acts (default: the model's own)")
     parser.add_argument("--scheduler", type=_scheduler, metavar="NAME", help='as in A1111 or ComfyUI: "DPM++ 2M Karras", euler_ancestral …')
     parser.add_argument("--guidance-rescale", type=part, metavar="N", help="against colours that strong guidance burns; 0.7 is usual")
@@ -48,19 +49,7 @@ def finished(recipe: Recipe, options: Namespace) -> Recipe:
 
 
 def _steps(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_STEPS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of steps from 1 to {MOST_STEPS}")
-    return int(text)
-
-
-def _number(low: float, high: float, what: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what}; give a number from {low:g} to {high:g}") from None
-    if not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"{text} is not {what} from {low:g} to {high:g}")
-    return value
+    return whole(text, 1, MOST_STEPS, "a number of steps")
 
 
 def _scheduler(text: str) -> str:
@@ -74,17 +63,17 @@ def _scheduler(text: str) -> str:
 
 def _second_pass(text: str) -> SecondPass:
     scale, _, strength = text.partition(":")
-    return SecondPass(_number(1, 4, "a scale", scale), _strength(strength) if strength else SecondPass().strength)
+    return SecondPass(number(scale, 1, 4, "a scale"), _strength(strength) if strength else SecondPass().strength)
 
 
 def _face_pass(text: str) -> FacePass:
     strength, _, threshold = text.partition(":")
-    part = _number(0, 1, "a part of the model's size", threshold) if threshold else FacePass().threshold
+    part = number(threshold, 0, 1, "a part of the model's size") if threshold else FacePass().threshold
     return FacePass(_strength(strength), part)
 
 
 def _strength(text: str) -> float:
-    value = _number(0, 1, "a strength", text)
+    value = number(text, 0, 1, "a strength")
     if value == 0:
         raise argparse.ArgumentTypeError("a strength of 0 changes nothing; leave the option out")
     return value

@@ -94,7 +94,7 @@ def check_people(options: Namespace) -> None:
         raise InvalidRequest(f"{count} people are too many for one picture; {MAX_PEOPLE} are drawn at most. Leave some out.")
     if options.region and len(options.region) != count:
         raise InvalidRequest(
-            f"There are {len(options.region)} regions and {count} people. Give one --region for each --person, in the same order, or none."
+            f"Regions: {len(options.region)}, people: {count}. Give one --region for each --person, in the same order, or none."
         )
 
 
