@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from protocol.errors import InvalidRequest, ServiceError
+from protocol.errors import ServiceError
 
 from ..config import Settings
 from ..models.memory_plan import Level
@@ -30,7 +30,7 @@ from ..pipelines.tiles import tiled
 from ..workbench import device_and_dtype, hush
 from .goals import Figure, Report
 from .rig import Rig
-from .shapes import SHAPES
+from .shapes import shapes_for
 
 Pixels = NDArray[np.uint8]
 GIB = 1024**3
@@ -76,13 +76,11 @@ def measure_memory(settings: Settings, shapes: str | None, steps: int) -> Report
     device, _ = device_and_dtype(settings)
     hush()
     cuda = device.startswith("cuda")
-    name = shapes or ("sdxl" if cuda else "small")
-    if name not in SHAPES:
-        raise InvalidRequest(f"There are no shapes called {name!r}; there are {', '.join(SHAPES)}.")
+    kind = shapes_for(shapes, device)
     few = steps if cuda else min(steps, 2)  # each step needs the same
     planned: tuple[Figure, ...] = ()
     with tempfile.TemporaryDirectory() as folder:
-        rig = Rig(SHAPES[name], Path(folder), device, torch.bfloat16 if cuda else torch.float32, 8)
+        rig = Rig(kind, Path(folder), device, torch.bfloat16 if cuda else torch.float32, 8)
         rig.draw(rig.job(1, 1))
         rig.plain.draw(rig.asked(1, 1))
         vae = rig.engine.parts.base["vae"]
@@ -97,7 +95,7 @@ def measure_memory(settings: Settings, shapes: str | None, steps: int) -> Report
         _figure("peak with the weights, as a part of plain's", weights, ours, plain),
         _figure("the same while the VAE decodes in tiles", weights, in_tiles, plain),
     )
-    setting = {"shapes": name, "side": SHAPES[name].side, "device": device, "steps": few}
+    setting = {"shapes": kind.name, "side": kind.side, "device": device, "steps": few}
     notes = (f"weights {weights / GIB:.2f} GiB; keys, values and the control's embedding, kept for a picture, weigh more in small shapes",)
     missing = (
         () if cuda else ("G10, what the plans for 12 and 8 GB hold and cost: on a processor nothing leaves the device. It needs a GPU.",)

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocol.errors import InvalidRequest
-
 from ..config import Settings
 from ..workbench import device_and_dtype, hush
 from .goals import Figure, Report
@@ -41,19 +39,17 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
     from .phases import peak, phases, reached
     from .queueing import fairness
     from .rig import Rig
-    from .shapes import SHAPES
+    from .shapes import shapes_for
 
     device, _ = device_and_dtype(settings)
     hush()
     cuda = device.startswith("cuda")
-    name = shapes or ("sdxl" if cuda else "small")
-    if name not in SHAPES:
-        raise InvalidRequest(f"There are no shapes called {name!r}; there are {', '.join(SHAPES)}.")
+    kind = shapes_for(shapes, device)
     dtype = torch.bfloat16 if cuda else torch.float32
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, _one_thread(not cuda):
-        say(f"making a model of random weights in {name} shapes")
-        rig = Rig(SHAPES[name], Path(folder), device, dtype, 64 if name != "tiny" else 8)
+        say(f"making a model of random weights in {kind.name} shapes")
+        rig = Rig(kind, Path(folder), device, dtype, 64 if kind.name != "tiny" else 8)
         warm_up(rig, 3 if cuda else 1)
         for measured in (goals.against_plain, goals.first_preview, goals.previews, goals.cancelling, goals.known_person, goals.window):
             made = measured(rig, run)
@@ -65,7 +61,7 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
             figures.insert(1, goals.compiled(rig, run))
             notes += [peak(rig), *where.over_budget(run.steps)]
     figures += fairness()
-    setting = {"shapes": name, "side": SHAPES[name].side, "device": _title(device), "numbers": str(dtype).removeprefix("torch.")}
+    setting = {"shapes": kind.name, "side": kind.side, "device": _title(device), "numbers": str(dtype).removeprefix("torch.")}
     setting |= {"steps": run.steps, "pairs": run.rounds, "torch": torch.__version__}
     return Report("The engine beside plain diffusers", setting, tuple(figures), tuple(notes), (() if cuda else ONLY_GPU) + ELSEWHERE)
 

@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from protocol.errors import InvalidRequest
+
 from ..models.adapters import Untyped
 from ..models.bundle import Model
 from ..pipelines.engine import Engine, Faces
@@ -90,6 +92,14 @@ TINY = replace(SMALL, name="tiny", side=64, channels=(32, 64), layers=(1, 1), la
 """For tests."""
 
 SHAPES = {shapes.name: shapes for shapes in (SDXL, SMALL, TINY)}
+
+
+def shapes_for(name: str | None, device: str) -> Shapes:
+    """Those of this name; without one, SDXL's for a GPU and small ones for a processor. Raises InvalidRequest for an unknown name."""
+    name = name or ("sdxl" if device.startswith("cuda") else "small")
+    if name not in SHAPES:
+        raise InvalidRequest(f"There are no shapes called {name!r}; there are {', '.join(SHAPES)}.")
+    return SHAPES[name]
 
 
 def random_engine(shapes: Shapes, folder: Path, faces: Faces | None, device: str, dtype: torch.dtype, seed: int = 0) -> Engine:
