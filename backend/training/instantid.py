@@ -43,7 +43,7 @@ STRENGTH = 0.8
 """Of image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
 LIKENESS_COUNTS = 0.03
 """How much the loss of likeness counts beside the error of the noise: about twice as much gradient as that."""
-ASKED_COUNTS = 0.05
+ASKED_COUNTS = 0.15
 """How much the loss of what was asked for counts beside the loss of likeness, for pictures drawn from noise: as much gradient as that."""
 SHEET_TEXTS: tuple[str, ...] = (
     "portrait of a smiling person, red sweater, blue background",
