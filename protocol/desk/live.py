@@ -97,6 +97,7 @@ class LiveStream(Generic[About]):
         self._turn = 0
         self._began: float | None = None
         self._stamp: Hashable = None
+        self._content: Hashable = None
         self._next_at = -1e9
         self._number = 0
         self.picture: LivePicture[About] | None = None
@@ -120,11 +121,17 @@ class LiveStream(Generic[About]):
         self._turn += 1
         return self._turn
 
-    def show(self, turn: int, job: PictureJob, about: About) -> None:
-        """Send what was read, as a draft. A turn that was paused or stopped meanwhile, and a job that is wrong, send nothing."""
+    def show(self, turn: int, job: PictureJob, about: About, content: Hashable = None) -> None:
+        """Send what was read, as a draft. A turn that was paused or stopped meanwhile, and a job that is wrong, send nothing.
+
+        `content` (a digest) differs when what was read differs: the same as of the last job sends nothing either.
+        """
         if turn != self._turn or self._began is None:
             return
         began, self._began = self._began, None
+        if content is not None and content == self._content:
+            return
+        self._content = content
         try:
             job_id = self._client.submit(draft(job), note=self._note, live=self._stream)
         except LikenessError as error:
@@ -144,17 +151,18 @@ class LiveStream(Generic[About]):
     def pause(self) -> None:
         """End what is under way; the picture stays. What was not drawn to its end is wanted again."""
         if self.working:
-            self._stamp = None
+            self.again()
         self._leave()
 
     def again(self) -> None:
-        """Whatever is on the screen is wanted once more, though its stamp is the same."""
-        self._stamp = None
+        """Whatever is on the screen is wanted once more, though it is the same."""
+        self._stamp = self._content = None
 
     def stop(self) -> None:
         """End everything."""
         self._leave()
-        self._stamp, self.picture, self.sentence = None, None, ""
+        self.again()
+        self.picture, self.sentence = None, ""
 
     def _leave(self) -> None:
         self._began = self._unheard = None
@@ -232,7 +240,8 @@ class LiveStream(Generic[About]):
             return False
         self._heard(job_id)
         if isinstance(event.error, Busy):
-            self._stamp, self._next_at = None, self._clock() + (event.retry_after_s or BUSY_S)
+            self.again()
+            self._next_at = self._clock() + (event.retry_after_s or BUSY_S)
         else:
             self.sentence = str(event.error)
         return True
