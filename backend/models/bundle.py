@@ -13,6 +13,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     embeddings/<name>.safetensors                        textual inversions, by their names in a prompt
     faces/det.onnx rec.onnx                              the face pack that the adapters were trained with
     preview.json                                         latent channels -> RGB
+    preview_decoder/                                     AutoencoderTiny (TAESD) for previews, every few steps
 
 `model.toml`, with the defaults:
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -143,6 +144,17 @@ class Parts:
         """The contents of preview.json, or None."""
         path = self.model.folder / "preview.json"
         return cast("dict[str, Any]", json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+    @property
+    def preview_decoder(self) -> Untyped:
+        """AutoencoderTiny for previews from the folder `preview_decoder`, or None without one."""
+        from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
+
+        folder = self.model.folder / "preview_decoder"
+        if not folder.is_dir():
+            return None
+        load = partial(load_part, AutoencoderTiny, folder, self.dtype)
+        return self._once("preview_decoder", lambda: self._adopted("preview_decoder", Role.ADAPTER, load()))
 
     def put(self, name: str, part: Untyped) -> None:
         """Use `part` for what would be loaded from the folder `name` (unet, vae, text_encoder, identitynet, …)."""

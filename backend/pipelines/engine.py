@@ -39,12 +39,13 @@ from .ip_adapter import entry_for, face_prompt_tokens, picture_tokens
 from .lora import Worn
 from .paste import default_feather, put_back
 from .plan import Plan, keypoint_guides, plan, sized_like
-from .preview import SD15, SDXL, PreviewMatrix, latents_to_rgb
+from .preview import SD15, SDXL, PreviewMatrix
 from .quick import Shortening
 from .regions import shares_of
 from .sample import Hooks, Recipe, draw
 from .sights import Faces, Sight, Sights, picture_of
 from .tiles import needs_tiles
+from .tiny_decoder import Previewer, decoder_of
 
 Pixels = NDArray[np.uint8]
 
@@ -267,11 +268,11 @@ def _keypoint_picture(decided: Plan, number: int, keypoints: NDArray[np.float32]
 
 def _hooks(watch: Watch, tally: Tally, parts: Parts, decided: Plan) -> Hooks:
     every = decided.job.preview_every
+    previewer = Previewer(matrix_of(parts), decoder_of(parts)) if every else None
 
-    matrix = matrix_of(parts) if every else None
-
-    def show(estimate: Tensor, done: int) -> None:
-        watch.preview(decided.frame.spread(latents_to_rgb(estimate, matrix), decided.extent, decided.canvas), done)
+    def show(numbers: Tensor, done: int) -> None:
+        assert previewer is not None
+        watch.preview(decided.frame.spread(previewer.pixels(numbers), decided.extent, decided.canvas), done)
 
     previews = Arrivals(show)
 
@@ -282,8 +283,8 @@ def _hooks(watch: Watch, tally: Tally, parts: Parts, decided: Plan) -> Hooks:
 
     def step(done: int, steps: int, estimate: Tensor) -> None:
         tally.step(done, steps)
-        if every and done % every == 0 and done < steps:
-            previews.send(estimate, done)
+        if previewer is not None and done % every == 0 and done < steps:
+            previews.send(previewer.numbers(estimate, done), done)
         check()
 
     return Hooks(step, check)

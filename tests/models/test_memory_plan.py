@@ -17,6 +17,7 @@ from backend.models.bundle import Family, Model
 from backend.models.memory_plan import GIB, MARGIN, Level, Role, Stay, peak, plan_memory, stay
 from backend.models.part_sizes import DECODE_NUMBERS, SDXL_INSTANTID, SDXL_WORK, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
 from backend.models.parts import Parts
+from backend.pipelines.tiny_decoder import decoded
 
 STOCK = Path(backend.__file__).parent / "models" / "stock"
 SDXL, WORK = SDXL_INSTANTID, SDXL_WORK
@@ -132,3 +133,17 @@ def test_the_published_sizes_are_those_of_the_real_configurations() -> None:
     assert known["unet"].weights == pytest.approx(sum(p.numel() for p in made.parameters()) * 2, rel=0.01)
     assert known["unet"].blocks == pytest.approx(sum(sizes), rel=0.01)
     assert known["unet"].block == pytest.approx(max(sizes), rel=0.01)
+
+
+def test_a_preview_decoder_takes_less_beside_the_weights_than_a_step() -> None:
+    """It works between two steps, so that the plan need not count it."""
+
+    def made() -> diffusers.AutoencoderTiny:
+        torch.set_default_dtype(torch.float16)
+        try:
+            return diffusers.AutoencoderTiny()  # its defaults are TAESD's
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+    counted = peak_of(made, lambda tiny: decoded(tiny, torch.empty(1, 4, 128, 128, dtype=torch.float16)))
+    assert 0.8 * WORK.step < counted < WORK.step
