@@ -17,7 +17,7 @@ from ..contact import contact_sheet
 from ..faces import FaceAnalyser
 from ..images import save_png
 from ..progress import Bar, Watch
-from ..training.judge import Judge
+from ..training.judge import STYLE, Judge
 from ..workbench import Bench as Place
 from ..workbench import Made
 from . import portraits, reach, shortcuts, small_faces
@@ -34,8 +34,9 @@ def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Siz
     side = bench.model.extent.width
     here = Bench(_At(bench, table), faces, side, table)
     there = Bench(_At(styled, table), faces, side, table) if styled else None
+    styles = Judge.load(bench.model.folder / "judge" / STYLE) if there else None
     findings = measure(
-        here, there, bench.model.styles[0].name if bench.model.styles else "", sizes, Judge.load(bench.model.folder / "judge")
+        here, there, bench.model.styles[0].name if bench.model.styles else "", sizes, Judge.load(bench.model.folder / "judge"), styles
     )
     rows = [row for finding in findings for row in finding.rows]
     about = {
@@ -90,8 +91,8 @@ class _At:
         return [made]
 
 
-def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge) -> list[Finding]:
-    """The seven claims, in their order."""
+def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge, styles: Judge | None) -> list[Finding]:
+    """The seven claims, in their order; `styles` judges the style of the second base, if there is one."""
     sitters = [sitter(index, bench.side) for index in range(max(astuple(sizes)))]
     painted = portraits.paint_portraits(bench, sitters[: sizes.people])
     findings = [
@@ -101,8 +102,8 @@ def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge:
         reach.several_photos(bench, sitters[: sizes.photographed]),
         reach.strengths(bench, sitters[: sizes.cornered]),
     ]
-    if styled is not None:
-        findings.append(reach.another_base(bench, styled, style, sitters[: sizes.restyled]))
+    if styled is not None and styles is not None:
+        findings.append(reach.another_base(bench, styled, style, sitters[: sizes.restyled], styles.judge))
     else:
         findings.append(Finding((Row("6 another base", "a second base in another style", "the model has none", "one", False),)))
     return [*findings, reach.inpainting(bench, sitters[: sizes.inpainted])]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,18 +49,6 @@ def nearest(embeddings: Sequence[Floats | None], gallery: Sequence[Floats]) -> f
 def keypoint_error(found: Floats, asked: Floats, side: int) -> float:
     """Mean distance of five keypoints (5, 2) from where they were asked for, as a fraction of the picture's side."""
     return float(np.linalg.norm(found.astype(np.float64) - asked.astype(np.float64), axis=1).mean() / side)
-
-
-def nearer(values: Sequence[float], here: Sequence[float], there: Sequence[float]) -> float:
-    """Share of values that lie nearer to the number in the same place of `here` than to that of `there`."""
-    return float(np.mean([abs(v - h) < abs(v - t) for v, h, t in zip(values, here, there, strict=True)])) if values else 0.0
-
-
-def line_share(picture: NDArray[np.uint8]) -> float:
-    """Share of pixels in (H, W, 3) on thin lines darker than both their sides: ink drawings have outlines, soft ones hardly any."""
-    grey = np.ascontiguousarray(picture.max(axis=2))
-    dark = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, np.ones((5, 5), np.uint8))
-    return float((np.asarray(dark) > 60).mean())
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float64]:

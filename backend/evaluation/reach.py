@@ -16,14 +16,17 @@ from ..contact import Cell
 from ..contact import Row as Strip
 from ..images import to_plane
 from ..training.drawing import draw
+from ..training.judge import STYLE
 from ..training.world import caption
 from .bench import Bench, Shown, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
-from .measures import gain, line_share, mean, nearer
+from .measures import gain, mean
 from .people import PHOTOS, Sitter, stranger_in
+from .portraits import Judge
 from .table import Row
 
 Pixels = NDArray[np.uint8]
+_LIMIT, _SOFT = "the world's own drawings so: the judge's limit", "the world's own soft drawings taken for it"
 
 
 def several_photos(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
@@ -91,11 +94,11 @@ def strengths(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     return Finding(tuple(rows), tuple(strips[:2]))
 
 
-def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitter]) -> Finding:
-    """Claim 6: the adapters, trained on the base and untouched, on a second base that draws in another style."""
+def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitter], judge: Judge) -> Finding:
+    """Claim 6: the adapters, trained on the base and untouched, on a second base that draws in another style, which `judge` tells."""
     claim = "6 another base"
     inked: list[float] = []
-    lines: dict[str, list[float]] = {style: [], "world soft": [], "world style": []}
+    drawn: dict[str, list[bool]] = {"InstantID": [], "text only": [], _LIMIT: [], _SOFT: []}
     scores: dict[str, list[float]] = {"text only": [], "IP-Adapter": [], "InstantID": []}
     cells: list[tuple[Cell, Cell, Cell]] = []
     for sitter in sitters:
@@ -110,9 +113,9 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
         }
         for way, shown in ways.items():
             scores[way].append(shown.likeness(identity))
-        lines[style].append(line_share(ways["InstantID"].picture))
-        lines["world soft"].append(line_share(sitter.again.picture))
-        lines["world style"].append(line_share(target))
+        pictures = (ways["InstantID"].picture, ways["text only"].picture, target, sitter.again.picture)
+        for name, picture in zip(drawn, pictures, strict=True):
+            drawn[name].append(judge(picture)[STYLE] == style)
         cells.append(
             (
                 Cell(photo, "photo"),
@@ -121,7 +124,6 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
             )
         )
     same = mean(inked).value
-    kept = nearer(lines[style], lines["world style"], lines["world soft"])
     rows = [
         plain(claim, f"cosine to the reference, {way} in {style}", mean(values).value, text=str(mean(values)))
         for way, values in scores.items()
@@ -132,10 +134,18 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
     rows.append(
         at_least(claim, f"InstantID in {style}, share of the same person drawn so", mean(scores["InstantID"]).value / max(same, 1e-6), 0.75)
     )
-    rows.append(at_least(claim, f"pictures with the lines of {style}", kept, 0.9, text=f"{kept:.0%}", goal="90%"))
+    rows.extend(_drawn_so(claim, style, drawn))
     strips = zip(*cells[:SHOWN], strict=True)
     headings = ("Photos", f"The second base ({style}), text only", f"The second base ({style}) with InstantID, untouched")
     return Finding(tuple(rows), tuple(Strip(heading, tuple(row)) for heading, row in zip(headings, strips, strict=True)))
+
+
+def _drawn_so(claim: str, style: str, drawn: dict[str, list[bool]]) -> list[Row]:
+    """How many pictures of each kind the judge of styles takes for drawn in the style."""
+    share = {name: float(np.mean(answers)) for name, answers in drawn.items()}
+    rows = [plain(claim, f"drawn in {style}, {name}", share[name], text=f"{share[name]:.0%}") for name in drawn if name != "InstantID"]
+    kept = share["InstantID"]
+    return [*rows, at_least(claim, f"drawn in {style}, InstantID", kept, 0.9, text=f"{kept:.0%}", goal="90%")]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

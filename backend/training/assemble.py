@@ -13,6 +13,7 @@ import torch
 from protocol.errors import InvalidRequest
 
 from ..pipelines.preview import fit_matrix
+from .judge import STYLE
 from .people import People
 from .sheets import from_bytes
 from .untyped import Untyped, diffusers
@@ -69,6 +70,8 @@ def assemble(runs: Path, data: Path, out: Path) -> int:
         for part in parts:
             if (runs / run / part).exists():
                 _replace(runs / run / part, out / part)
+    if (runs / "judge_of_style" / "judge").is_dir():
+        _replace(runs / "judge_of_style" / "judge", out / "judge" / STYLE)
     for source, target in ((runs / "ip_adapter", "ip_adapter/sketch.safetensors"), (runs / "style", "loras/ink.safetensors")):
         found = sorted(source.glob("*.safetensors"))
         if found:

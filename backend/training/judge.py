@@ -28,6 +28,8 @@ from .typed import channels_last, seed_torch, tensor
 SIDE = 128
 FACE = (48, 112, 24, 104)
 """Rows and columns of the finer look."""
+STYLE, SOFT = "style", "soft"
+"""The one question of a judge of drawing styles, and the name of the world's own style."""
 Heads = dict[str, list[str]]
 
 
@@ -135,7 +137,7 @@ def parted(attributes: dict[str, str]) -> dict[str, str]:
 def joined(attributes: dict[str, str]) -> dict[str, str]:
     """The opposite of `parted`."""
     rest = {name: value for name, value in attributes.items() if name != "hat_colour"}
-    return rest if rest["hat"] == "none" else {**rest, "hat": f"{attributes['hat_colour']} {rest['hat']}"}
+    return rest if rest.get("hat", "none") == "none" else {**rest, "hat": f"{attributes['hat_colour']} {rest['hat']}"}
 
 
 def _sized(picture: Picture) -> Picture:
@@ -173,6 +175,42 @@ def train(people: People, folder: Path, budget: Budget, *, held: int, first: int
     return Judge.load(folder / "judge")
 
 
+def train_style(soft: People, drawn: tuple[str, People], folder: Path, budget: Budget, *, held: int, batch: int, seed: int) -> Judge:
+    """A judge with one question, "style": is a picture drawn as those of `soft`, or in the named style?
+
+    Both folders should hold the same persons in the same shots (`data` with the same seed), so that nothing but the style tells them apart.
+    Trained on all but the last `held` persons; leaves the judge and the checkpoint in `folder`.
+    """
+    seed_torch(seed)
+    name, styled = drawn
+    sides = ((styled, styled.split(held)[0]), (soft, soft.split(held)[0]))
+    heads: Heads = {STYLE: [name, SOFT]}
+    judge = Judge(heads, channels_last(JudgeNet(heads)).train())
+    answers = torch.arange(2).repeat_interleave(batch // 2)
+
+    def loss_of(step: int, progress: float) -> Tensor:
+        rng = np.random.default_rng((seed, step))
+        pictures = [roughen(people.pictures[i], rng) for people, rows in sides for i in rng.choice(rows, batch // 2)]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = judge.net(to_input(np.stack(pictures)))
+        return functional.cross_entropy(logits[STYLE].float(), answers)
+
+    learn(judge.net, loss_of, budget, folder)
+    judge.net.eval()
+    judge.save(folder / "judge")
+    return Judge.load(folder / "judge")
+
+
+def style_figures(judge: Judge, soft: People, drawn: tuple[str, People], held: int, *, rough: bool) -> dict[str, float]:
+    """Share of right answers on the last `held` persons of both folders, as drawn or made worse."""
+    told: dict[str, float] = {}
+    for name, people in ((SOFT, soft), drawn):
+        rng = np.random.default_rng(11)
+        pictures = [roughen(people.pictures[i], rng) if rough else people.pictures[i] for i in people.split(held)[1]]
+        told[name] = float(np.mean([answer[STYLE] == name for answer in judge.judge_all(pictures)]))
+    return told
+
+
 def figures(judge: Judge, people: People, rows: NDArray[np.int64], *, rough: bool, batch: int = 128) -> dict[str, float]:
     """Share of right answers per attribute on the pictures in `rows`, as drawn or made worse."""
     right: dict[str, list[bool]] = {}
@@ -194,15 +232,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
+    parser.add_argument(
+        "--drawn",
+        type=_named,
+        metavar="STYLE=FOLDER",
+        help="tell this style from that of --data instead: the same persons and shots, drawn so",
+    )
     parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
 
 
+def _named(text: str) -> tuple[str, Path]:
+    name, _, folder = text.partition("=")
+    if not name or not folder or name == SOFT:
+        raise argparse.ArgumentTypeError(f"write the style's name and its folder, as in ink=runs/ink; got '{text}'")
+    return name, Path(folder)
+
+
 def run(args: argparse.Namespace) -> None:
     """Train, save and measure."""
-    people = People(args.data)
-    judge = train(people, args.out, Budget(args.minutes, args.steps), held=args.held, first=args.persons, batch=args.batch, seed=args.seed)
+    people, budget = People(args.data), Budget(args.minutes, args.steps)
+    if args.drawn:
+        drawn = (args.drawn[0], People(args.drawn[1]))
+        styles = train_style(people, drawn, args.out, budget, held=args.held, batch=args.batch, seed=args.seed)
+        for rough in (False, True):
+            _say(rough, style_figures(styles, people, drawn, args.held, rough=rough))
+        return
+    judge = train(people, args.out, budget, held=args.held, first=args.persons, batch=args.batch, seed=args.seed)
     _, rows = people.split(args.held, args.persons)
     for rough in (False, True):
-        told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in figures(judge, people, rows, rough=rough).items())
-        print(f"{'roughened' if rough else 'as drawn'}: {told}")
+        _say(rough, figures(judge, people, rows, rough=rough))
+
+
+def _say(rough: bool, shares: dict[str, float]) -> None:
+    told = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    print(f"{'roughened' if rough else 'as drawn'}: {told}")

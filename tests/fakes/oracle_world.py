@@ -24,10 +24,10 @@ class KnownFaces:
         self.known: dict[bytes, tuple[int, np.ndarray]] = {}
         self.shown: dict[bytes, dict[str, str]] = {}
 
-    def tell(self, picture: np.ndarray, who: int, keypoints: np.ndarray, view: Shot | None = None) -> np.ndarray:
+    def tell(self, picture: np.ndarray, who: int, keypoints: np.ndarray, view: Shot | None = None, style: str = "soft") -> np.ndarray:
         self.known[np.ascontiguousarray(picture).tobytes()] = (who, keypoints)
         if view is not None:
-            self.shown[np.ascontiguousarray(picture).tobytes()] = attributes(view)
+            self.shown[np.ascontiguousarray(picture).tobytes()] = {**attributes(view), "style": style}
         return picture
 
     def judge(self, picture: np.ndarray) -> dict[str, str]:
@@ -63,6 +63,7 @@ class Flaws:
     ignores_pose: bool = False
     spills_over: bool = False
     leaks_at_zero: bool = False
+    loses_style: bool = False
 
 
 @dataclass
@@ -83,7 +84,8 @@ class OracleEngine:
     def run(self, job: PictureJob, watch: Any = None) -> list[Painted]:
         sitter = self.shots[job.prompt]
         view = replace(sitter.wanted, hat="none", background="grey") if self.flaws.ignores_prompt else sitter.wanted
-        drawing = draw(person(self._who(job, sitter)), view, self.side, self.style)
+        style = "soft" if self.flaws.loses_style else self.style
+        drawing = draw(person(self._who(job, sitter)), view, self.side, style)
         points = np.array([(p.x, p.y) for p in job.guides[0].keypoints], np.float32) if job.guides else drawing.keypoints
         picture = drawing.picture.copy()
         if job.canvas is not None and job.canvas.mask is not None:
@@ -94,7 +96,7 @@ class OracleEngine:
         if job.subjects and self.flaws.leaks_at_zero:
             picture[5, 5] = (self.turn % 256, 1, 2)
         found = points + (40 if self.flaws.ignores_pose else 0)
-        return [Painted(self.faces.tell(picture, self._who(job, sitter), found.astype(np.float32), view))]
+        return [Painted(self.faces.tell(picture, self._who(job, sitter), found.astype(np.float32), view, style))]
 
     def _who(self, job: PictureJob, sitter: Sitter) -> int:
         subject = job.subjects[0] if job.subjects and job.subjects[0].adapter + job.subjects[0].identity_net > 0 else None
@@ -109,4 +111,5 @@ class OracleEngine:
         self.faces.tell(sitter.again.picture, sitter.seed, sitter.reference.keypoints, sitter.wanted)
         other = stranger_in(sitter.wanted, index, self.side)
         self.faces.tell(other.picture, sitter.seed + 600_000, other.keypoints)
-        self.faces.tell(draw(sitter.person, sitter.wanted, self.side, "ink").picture, sitter.seed, sitter.reference.keypoints)
+        inked = draw(sitter.person, sitter.wanted, self.side, "ink").picture
+        self.faces.tell(inked, sitter.seed, sitter.reference.keypoints, sitter.wanted, "ink")

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import skimage.data
@@ -14,7 +15,7 @@ from backend.faces import best_similarity, smoothness
 from backend.images import open_mask, open_picture, to_plane
 from backend.training.assemble import forget_folders
 from backend.training.drawing import draw
-from backend.training.judge import Judge
+from backend.training.judge import STYLE, Judge
 from backend.training.world import FIRST_EVALUATION_PERSON, person, shot
 from backend.workbench import Workbench, open_workbench
 from protocol.errors import FaceError
@@ -99,6 +100,17 @@ def test_what_the_prompt_says_is_in_the_picture(bench: Workbench) -> None:
     said = [judge.judge(picture.pixels) for picture in pictures]
     assert sum(one["glasses"] == "sunglasses" for one in said) >= 4
     assert sum(one["background"] == "sea" for one in said) >= 4
+
+
+def test_the_judge_of_styles_tells_ink_from_soft_also_on_dark_grounds_and_when_softened() -> None:
+    judge = Judge.load(SKETCH / "judge" / STYLE)
+    sitters = [sitter(index, 128) for index in range(20)]
+    assert sum(one.wanted.background == "night" for one in sitters) >= 3
+    for style in ("ink", "soft"):
+        drawn = [draw(one.person, one.wanted, 128, style).picture for one in sitters]
+        softened = [np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.8), np.uint8) for picture in drawn]
+        assert [answer[STYLE] for answer in judge.judge_all(drawn)] == [style] * len(drawn)
+        assert sum(answer[STYLE] == style for answer in judge.judge_all(softened)) >= 19
 
 
 def test_a_person_changes_the_picture_and_the_likeness_is_reported(bench: Workbench) -> None:

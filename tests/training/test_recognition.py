@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from backend.training import clip, crops, detector, judge, recogniser
+from backend.training.__main__ import main as training
 from backend.training.budget import Budget
 from backend.training.composites import compose
 from backend.training.data import build_world
@@ -220,6 +221,18 @@ def test_a_judge_read_back_judges_alike_in_the_worlds_words(people: People, tmp_
     answer = read.judge(np.asarray(people.pictures[0]))
     assert answer.keys() == people.attributes[0].keys()
     assert answer["hat"] == "none" or len(answer["hat"].split()) >= 2
+
+
+def test_a_judge_of_styles_learns_from_the_same_persons_drawn_in_two_ways(people: People, tmp_path: Path) -> None:
+    for style in ("soft", "ink"):
+        training(f"data --persons 6 --shots 3 --seed 7 --style {style} --out {tmp_path / style}".split())
+    budget = "--steps 150 --minutes 9 --batch 12 --held 1"
+    told = f"judge --data {tmp_path / 'soft'} --drawn ink={tmp_path / 'ink'} --out {tmp_path / 'judge'} {budget}"
+    assert training(told.split()) == 0
+    read = judge.Judge.load(tmp_path / "judge" / "judge")
+    for style in ("soft", "ink"):
+        answers = [answer["style"] for answer in read.judge_all(list(People(tmp_path / style).pictures))]
+        assert answers.count(style) >= 16
 
 
 def test_hats_survive_being_parted_and_joined() -> None:
