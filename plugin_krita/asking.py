@@ -232,7 +232,7 @@ def _guide(row: GuideRow, seen: Seen, size: Extent, scaled: Scale) -> Guide:
     kind = GuideKind(row.kind)
     if kind is GuideKind.NORMALS:
         drawn = scaled(plane, size, 128)
-    elif kind in (GuideKind.LINES, GuideKind.EDGES) and _is_dark_on_light(plane, scaled):
+    elif kind in (GuideKind.LINES, GuideKind.EDGES, GuideKind.SOFT_EDGES) and _is_dark_on_light(plane, scaled):
         drawn = pixels.negative(scaled(plane, size, 255))
     else:
         drawn = scaled(plane, size, 0)

@@ -304,5 +304,5 @@ def _same(old: object, new: object) -> bool:
 
 
 def _choice(model: ModelInfo) -> Choice:
-    guides = tuple(kind.value for kind in model.guides)
+    guides = tuple(kind.value for kind in (*model.guides, *model.further_guides))
     return Choice(model.id, model.title, model.subjects, guides, model.adapters, model.steps)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from .errors import InvalidRequest, TooLarge
 from .geometry import Extent
 from .jobs import (
+    CANVAS_GUIDES,
     BlendCharacters,
     Canvas,
     Embed,
@@ -57,7 +58,7 @@ def _check_picture_job(job: PictureJob) -> None:
     for number, prompt in enumerate(job.image_prompts, 1):
         _check_image_prompt(number, prompt, extent)
     for number, guide in enumerate(job.guides, 1):
-        _check_guide(number, guide)
+        _check_guide(number, guide, job.canvas)
 
 
 def _check_image_prompt(number: int, prompt: ImagePrompt, extent: Extent | None) -> None:
@@ -147,11 +148,16 @@ def _check_window(what: str, window: Window) -> None:
         raise InvalidRequest(f"The window of {what} ends ({window.end:g}) before it starts ({window.start:g}). Exchange them.")
 
 
-def _check_guide(number: int, guide: Guide) -> None:
+def _check_guide(number: int, guide: Guide, canvas: Canvas | None) -> None:
     _check_window(f"guide {number}", guide.window)
     if guide.keypoints and guide.kind is not GuideKind.KEYPOINTS:
         raise InvalidRequest(f"Guide {number} shows {guide.kind.value} and has face keypoints too. Make the points a guide of their own.")
     if guide.keypoints and len(guide.keypoints) != 5:
         raise InvalidRequest(f"Guide {number} has {len(guide.keypoints)} keypoints; a face has five: eyes, nose, corners of the mouth.")
+    if guide.picture is None and guide.kind in CANVAS_GUIDES:
+        if canvas is None or (guide.kind is GuideKind.INPAINT and canvas.mask is None):
+            needs = "a canvas with a mask" if guide.kind is GuideKind.INPAINT else "a canvas"
+            raise InvalidRequest(f"Guide {number} shows nothing: give it a picture, or {needs} that it can be made of.")
+        return
     if (guide.picture is None) == (not guide.keypoints):
         raise InvalidRequest(f"Guide {number} needs a picture, or for keypoints five points: one of the two.")

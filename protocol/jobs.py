@@ -79,6 +79,20 @@ class GuideKind(Enum):
     NORMALS = "normals"
     EDGES = "edges"
     LINES = "lines"
+    SOFT_EDGES = "soft-edges"
+    """Soft outlines, or a scribble."""
+    SEGMENTS = "segments"
+    """A colour for each kind of thing, as in ADE20K."""
+    TILE = "tile"
+    """A picture whose composition is kept while its details are drawn anew; without a picture, the canvas."""
+    INPAINT = "inpaint"
+    """A picture that is black where it is to be filled; without a picture, the canvas and its mask."""
+
+
+LATER_GUIDES = frozenset({GuideKind.SOFT_EDGES, GuideKind.SEGMENTS, GuideKind.TILE, GuideKind.INPAINT})
+"""Kinds of version 1.3."""
+CANVAS_GUIDES = frozenset({GuideKind.TILE, GuideKind.INPAINT})
+"""Kinds that can be made of the canvas."""
 
 
 @dataclass(frozen=True, slots=True)

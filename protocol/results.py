@@ -138,6 +138,8 @@ class ModelInfo:
     licence: Note = ""
     installed: bool = True
     recognisers: Annotated[tuple[RecogniserInfo, ...], Items(RECOGNISERS)] = ()
+    further_guides: Annotated[tuple[GuideKind, ...], Items(16)] = ()
+    """Guides of kinds that version 1.3 brought (`LATER_GUIDES`); apart, since a client of 1.2 reads `guides`."""
 
 
 class WorkerStage(Enum):

@@ -9,6 +9,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     identitynet/ instantid.safetensors                   InstantID: ControlNetModel folder, adapter in the official layout
     ip_adapter/<name>.safetensors                        IP-Adapters in the official layouts
     controlnets/<kind>/                                  ControlNetModel folders; kind as in protocol.jobs.GuideKind
+    controlnets/union/                                   ControlNetUnionModel (SDXL), for all kinds that have no folder of their own
     loras/<name>.safetensors                             for `style` below, and for jobs that name them
     embeddings/<name>.safetensors                        textual inversions, by their names in a prompt
     faces/det.onnx rec.onnx                              the face pack that the adapters were trained with
@@ -74,6 +75,8 @@ from .adapters import AdapterKind
 from .base import Base, config_folder, read_base
 from .family import Family as Family
 from .recognisers import ANTELOPE, BUFFALO, Recogniser, read_recognisers, recogniser_for
+from .unions import FOLDER as UNION
+from .unions import ONLY_UNIONS, kinds_of
 
 BUCKETS = "buckets"
 """What `sizes` says in model.toml for all of SDXL's buckets."""
@@ -230,7 +233,7 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         factor=factor,
         grid=factor * halvings,
         adapters=_adapters(folder, table.get("ip_adapter")),
-        controls=tuple((kind, nets / kind.value) for kind in GuideKind if (nets / kind.value).is_dir()),
+        controls=_controls(nets, family),
         instant_id=(folder / "identitynet").is_dir() and instant_id_file(folder) is not None,
         faces=recognisers[0].folder if recognisers else None,
         det_sizes=tuple(int(size) for size in table.get("faces", {}).get("det_sizes", [])),
@@ -241,6 +244,14 @@ def _read(folder: Path, table: dict[str, Any]) -> Model:
         instant_id_recogniser=str(table.get("instantid", {}).get("recogniser", "")),
         base=base,
     )
+
+
+def _controls(nets: Path, family: Family) -> tuple[tuple[GuideKind, Path], ...]:
+    """The folder for each kind of guide: its own, else that of a union network, which is made for SDXL."""
+    union = nets / UNION
+    joined = kinds_of(union) if family is Family.SDXL else ()
+    own = {kind: nets / kind.value for kind in GuideKind if kind not in ONLY_UNIONS and (nets / kind.value).is_dir()}
+    return tuple((kind, own.get(kind, union)) for kind in GuideKind if kind in own or kind in joined)
 
 
 def part_folder(folder: Path, part: str, base: Base, family: Family) -> Path:

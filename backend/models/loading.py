@@ -26,12 +26,13 @@ ADAPTER_BYTES = 8 * GIB
 """InstantID's adapter has 1.6 GiB; one with its optimiser's state would still be below."""
 
 
-def load_part(kind: Untyped, folder: Path, dtype: torch.dtype) -> Untyped:
-    """One diffusers or transformers class from its folder, in evaluation mode and without gradients; ModelError if it cannot be read."""
+def load_part(kind: Untyped, folder: Path, dtype: torch.dtype, **config: Untyped) -> Untyped:
+    """One diffusers or transformers class from its folder, in evaluation mode and without gradients; ModelError if it cannot be read.
+    `config` goes before what its config.json says."""
     if not folder.is_dir():
         raise ModelError(f"The folder {folder.name!r} of the model in {folder.parent} is missing. Install the model again.")
     try:
-        part = kind.from_pretrained(str(folder), local_files_only=True, **{_dtype_argument(kind): dtype})
+        part = kind.from_pretrained(str(folder), local_files_only=True, **{_dtype_argument(kind): dtype}, **config)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise ModelError(f"{folder} cannot be loaded as {kind.__name__}: {first_line(error)} Install the model again.") from error
     part.eval()

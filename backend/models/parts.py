@@ -25,6 +25,8 @@ from .loras import Lora, load_lora
 from .memory_plan import Role
 from .residency import Residency, adapter_on, lora_on
 from .shelf import embeddings, lora_file
+from .unions import FOLDER as UNION
+from .unions import control_types
 
 Part = TypeVar("Part")
 SHELVED = 6
@@ -51,6 +53,8 @@ class Parts:
         """How the UNet and the ControlNets are kept, if not as they are computed with (diffusers' layerwise casting)."""
         self.compiler: Untyped = None
         """A `backend.pipelines.compiled.Compiler` where blocks are to be compiled."""
+        self.graphs: Untyped = None
+        """`backend.pipelines.graphs.Graphs` where nets are to be captured."""
         self._loaded: dict[str, Any] = {}
         self._shelved: OrderedDict[str, Any] = OrderedDict()
 
@@ -116,8 +120,10 @@ class Parts:
         return self._once(f"ip_adapter/{entry.name}", lambda: adapter_on(load_adapter(entry.file, self.unet, entry.kind), self.device))
 
     def control_net(self, kind: GuideKind) -> Untyped:
-        """The ControlNet for one kind of guide."""
-        self.model.control(kind)
+        """The ControlNet for one kind of guide; of a model with a union network, which is one for several kinds, a ControlNetUnionModel."""
+        folder = self.model.control(kind)
+        if folder.name == UNION:
+            return self._union_net(folder)
         return self._control_net(f"controlnets/{kind.value}")
 
     def image_encoder(self, name: str = "image_encoder") -> Untyped:
@@ -176,6 +182,13 @@ class Parts:
         from diffusers.models.controlnets.controlnet import ControlNetModel
 
         return self._module(name, ControlNetModel)
+
+    def _union_net(self, folder: Path) -> Untyped:
+        from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
+
+        name = f"controlnets/{UNION}"
+        load = partial(load_part, ControlNetUnionModel, folder, self.dtype, num_control_type=control_types(folder))
+        return self._once(name, lambda: self._adopted(name, Role.NET, load()))
 
     def _module(self, name: str, kind: Untyped) -> Untyped:
         role = Role.PICTURE if "encoder" in name else Role.NET

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -33,21 +33,22 @@ class Conditioning:
 
 
 class Remembered(nn.Module):
-    """A module that is asked for the same tensor again and again, and answers from memory when it is the very same object."""
+    """A module that is asked for the same tensor again and again, and answers from memory when it is the very same object as one of the
+    last `most`."""
 
-    def __init__(self, inner: nn.Module) -> None:
+    def __init__(self, inner: nn.Module, most: int = 1) -> None:
         super().__init__()
         self.inner = inner
-        self._asked: Tensor | None = None
-        self._answer: Tensor | None = None
+        self._most = most
+        self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     def forward(self, states: Tensor) -> Tensor:
         """What `inner` answers to `states`."""
-        if self._answer is None or states is not self._asked:
-            answer: Tensor = self.inner(states)
-            self._asked, self._answer = states, answer
-            return answer
-        return self._answer
+        if id(states) not in self._known:
+            while len(self._known) >= self._most:
+                del self._known[next(iter(self._known))]
+            self._known[id(states)] = (states, self.inner(states))
+        return self._known[id(states)][1]
 
 
 class GatedControlNet(ControlNetModel):
@@ -82,14 +83,25 @@ class GatedControlNet(ControlNetModel):
         if self.pace is not None:
             conditioning_scale = conditioning_scale * self.pace()
         if conditioning_scale == 0:
-            nothing = torch.zeros((), dtype=sample.dtype, device=sample.device)
-            down, mid = [nothing] * len(self.controlnet_down_blocks), nothing
+            down, mid = self.nothing(sample)
         else:
-            residuals: Untyped = super().forward(
-                sample, timestep, self.context(encoder_hidden_states), controlnet_cond, conditioning_scale, return_dict=False, **rest
-            )
-            down, mid = self.placed(*residuals)
+            context = self.context(encoder_hidden_states)
+            down, mid = self.placed(*self.residuals(sample, timestep, context, controlnet_cond, conditioning_scale, **rest))
         return ControlNetOutput(down_block_res_samples=down, mid_block_res_sample=mid) if return_dict else (down, mid)  # pyright: ignore[reportArgumentType]
+
+    def nothing(self, sample: Tensor) -> tuple[list[Tensor], Tensor]:
+        """What a silent net adds to a `sample` (B, C, h, w). The middle one has its full shape, since diffusers adds other nets' to it in
+        place."""
+        height, width = sample.shape[-2:]
+        for _ in self.down_blocks[1:]:
+            height, width = (height + 1) // 2, (width + 1) // 2
+        zero = torch.zeros((), dtype=sample.dtype, device=sample.device)
+        middle: Untyped = cast("Untyped", self).controlnet_mid_block
+        return [zero] * len(self.controlnet_down_blocks), zero.new_zeros(sample.shape[0], middle.out_channels, height, width)
+
+    def residuals(self, sample: Tensor, timestep: Tensor, context: Tensor, picture: Tensor, scale: float, **rest: Untyped) -> Untyped:
+        """What the net itself says, wherever it is in the picture: the list for the blocks on the way down, and the one for the middle."""
+        return super().forward(sample, timestep, context, picture, scale, return_dict=False, **rest)
 
     def context(self, text: Tensor) -> Tensor:
         """What the net attends to: the text."""

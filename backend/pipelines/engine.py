@@ -29,10 +29,11 @@ from .arriving import Arrivals
 from .attention import Lane
 from .blocks import layers_of
 from .cast import Cast, cast_of, likenesses
-from .control import Conditioning, GatedControlNet
+from .control import Conditioning
 from .crops import cropped
 from .following import Following, Tally
 from .frames import Frame
+from .guides import guide_picture, view_of
 from .identity import IdentityNet, face_tokens
 from .inversion import named
 from .ip_adapter import entry_for, face_prompt_tokens, picture_tokens
@@ -159,11 +160,8 @@ class Engine:
             if subject.adapter > 0 or subject.identity_net > 0:  # a person at weight 0 leaves the base as it is, bit for bit
                 self._add_person(decided, people, number, lanes, nets)
         lanes += [self._image_prompt(decided, prompt) for prompt in job.image_prompts if prompt.weight > 0]
-        for guide in job.guides:
-            if guide.kind is not GuideKind.KEYPOINTS and guide.weight > 0 and guide.picture is not None:
-                picture = images.to_rgb(sized_like(guide.picture, decided.extent, f"The {guide.kind.value} guide"))
-                net = GatedControlNet.over(self.parts.control_net(guide.kind))
-                nets.append(Conditioning(net, frame.cut_and_scale(picture), guide.weight, guide.window))
+        guides = [guide for guide in job.guides if guide.kind is not GuideKind.KEYPOINTS and guide.weight > 0]
+        nets += [Conditioning(view_of(self.parts, one.kind), guide_picture(decided, one), one.weight, one.window) for one in guides]
         return Recipe(
             extent=frame.extent,
             prompt=job.prompt,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from protocol.errors import InvalidRequest, UnknownModel
 from protocol.geometry import Extent
-from protocol.jobs import STEADY, Canvas, Guide, GuideKind, PictureJob, Schedule, Window
+from protocol.jobs import CANVAS_GUIDES, STEADY, Canvas, Guide, GuideKind, PictureJob, Schedule, Window
 from protocol.planes import Plane
 
 from .. import images
@@ -183,6 +183,8 @@ def _check(job: PictureJob, model: Model) -> None:
             raise InvalidRequest(f"The schedule of {what} goes back: its points must be in rising order, each at a place of its own.")
     for guide in job.guides:
         _check_guide(guide, job)
+        if guide.kind is not GuideKind.KEYPOINTS and guide.weight > 0:
+            model.control(guide.kind)  # says what it has instead
 
 
 def _check_passes(job: PictureJob) -> None:
@@ -214,8 +216,12 @@ def _check_guide(guide: Guide, job: PictureJob) -> None:
             raise InvalidRequest(f"A face has five keypoints (eyes, nose, corners of the mouth), and {len(guide.keypoints)} were given.")
         if not all(math.isfinite(point.x) and math.isfinite(point.y) for point in guide.keypoints):
             raise InvalidRequest("A keypoint is not a number. Give x and y in pixels of the picture.")
-    elif guide.picture is None:
-        raise InvalidRequest(f"A guide of kind {guide.kind.value} needs a picture.")
+    elif guide.picture is None and guide.kind is GuideKind.INPAINT:
+        if job.canvas is None or job.canvas.mask is None:
+            raise InvalidRequest("A guide for inpainting needs a picture that is black where it is to be filled, or a canvas with a mask.")
+    elif guide.picture is None and (guide.kind not in CANVAS_GUIDES or job.canvas is None):
+        other = ", or a canvas to be made of" if guide.kind in CANVAS_GUIDES else ""
+        raise InvalidRequest(f"A guide of kind {guide.kind.value} needs a picture{other}.")
 
 
 def _scales(job: PictureJob) -> Iterator[tuple[str, float, Window, Schedule]]:

@@ -38,6 +38,7 @@ from .lora import Worn, accent, wearing
 from .quick import FULLY, Shortening
 from .schedulers import ETAS
 from .tiles import tiled
+from .union import joined
 
 Pixels = NDArray[np.uint8]
 
@@ -121,6 +122,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
         for item in recipe.nets:
             stack.enter_context(paced(item, clock))
         nets = [item.net for item in recipe.nets]
+        stack.enter_context(joined(nets))
         if parts.compiler is not None and not (recipe.loras or parts.storage or parts.residency.streams):  # these act in blocks
             stack.enter_context(parts.compiler.within([parts.unet, *nets]))
         people = [net for net in nets if isinstance(net, IdentityNet)]

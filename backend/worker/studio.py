@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from protocol.errors import ModelError
 from protocol.geometry import Box, Point
-from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
+from protocol.jobs import LATER_GUIDES, AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
 from protocol.limits import RECOGNISERS
 from protocol.results import Embedded, FoundFace, MadePicture, ModelInfo, Outcome, Pictures, RecogniserInfo
 from protocol.results import Faces as FacesOutcome
@@ -215,13 +215,14 @@ def _info(settings: Settings, name: str, digests: Digests) -> ModelInfo | None:
         extent=model.extent,
         subjects=model.instant_id,
         adapters=tuple(entry.name[:80] for entry in model.adapters)[:64],
-        guides=tuple(kind for kind, _ in model.controls)[:16],
+        guides=tuple(kind for kind, _ in model.controls if kind not in LATER_GUIDES)[:16],
         schedulers=OFFERED,
         scheduler=model.defaults.scheduler[:80],
         steps=model.defaults.steps,
         guidance_scale=model.defaults.guidance_scale,
         negative=model.defaults.negative[:4000],
         recognisers=_recogniser_infos(model, digests),
+        further_guides=tuple(kind for kind, _ in model.controls if kind in LATER_GUIDES)[:16],
     )
 
 
