@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 import zmq
@@ -31,12 +31,12 @@ _WEBSOCKET_ID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
 
 
-class _Child:
-    """This module as a program in another process."""
+class Child:
+    """A module of ours as a program in another process."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, module: str = "backend.bench_rivals") -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
-        command = [sys.executable, "-m", "backend.bench_rivals", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
     def first_line(self) -> str:
@@ -49,7 +49,7 @@ class _Child:
         if self.process.poll() is not None:
             raise ServiceError("The program that the backend is compared with ended by itself. Run the measurement again.")
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -57,7 +57,7 @@ class _Child:
         self.process.communicate()
 
 
-class RawCurve(_Child):
+class RawCurve(Child):
     """Bytes up and bytes down through the same sockets as ours, without any protocol."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,7 +66,7 @@ class RawCurve(_Child):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = ClientSocket(self._context, read_connection(folder))
 
-    def __enter__(self) -> RawCurve:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -84,7 +84,7 @@ class RawCurve(_Child):
             self._socket.wait(0.5)
 
 
-class PngServer(_Child):
+class PngServer(Child):
     """PNG of level 1 by HTTP PUT; the answer as PNG of level 1 over a websocket."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class PngServer(_Child):
         self._websocket.sendall(head + b"\r\nSec-WebSocket-Version: 13\r\n\r\n")
         _read_head(self._stream)
 
-    def __enter__(self) -> PngServer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -106,15 +106,15 @@ class PngServer(_Child):
         self._websocket.close()
         super().__exit__(kind, error, trace)
 
-    def round_trip(self, picture: NDArray[np.uint8]) -> None:
-        """Encode, put, wait for the answer, decode."""
+    def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Encode, put, wait for the answer, decode it."""
         data = _to_png(picture)
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
             connection.sendall(b"PUT /image HTTP/1.1\r\nHost: x\r\nContent-Length: " + str(len(data)).encode() + b"\r\n\r\n" + data)
             with connection.makefile("rb") as stream:
                 _read_head(stream)
         (length,) = struct.unpack(">Q", self._stream.read(10)[2:])
-        _from_png(self._stream.read(length))
+        return _from_png(self._stream.read(length))
 
 
 def resident_bytes(pid: int) -> int:

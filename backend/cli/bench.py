@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 WHAT = """protocol: nothing is drawn; picture: the backend beside this process; engine: beside plain diffusers with the same weights;
 start: what processes cost before they are of use; memory: what a picture needs beside the weights"""
+STEPS = 30
 ROUNDS = {"protocol": 15, "picture": 15, "engine": 7, "start": 5, "memory": 1}
 
 
@@ -23,14 +24,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=1024, help="protocol: side of the canvas in pixels")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each side is measured (engine: pairs, 7; others: 5 or 15)")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="protocol: also send N small jobs and watch the backend's memory")
-    parser.add_argument("--steps", type=int, default=30, metavar="N", help="engine, memory: steps of a picture")
+    parser.add_argument("--steps", type=int, metavar="N", help="engine, memory: steps of a picture (30; a processor times 10)")
     parser.add_argument(
         "--shapes",
         choices=("sdxl", "small", "tiny"),
         help="engine, memory: the random models' size (a GPU: sdxl, else small)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="engine, start, memory: write everything that was measured there")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="engine, start, memory: draw the figures beside their goals")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all but picture: write everything that was measured there")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="all but picture: draw the figures beside their goals")
 
 
 def run(options: Namespace, settings: Settings) -> int:
@@ -45,11 +46,9 @@ def run(options: Namespace, settings: Settings) -> int:
             print("\n".join(told(compared)))
             return 0 if compared.good else 1
         case "protocol":
-            from ..bench import measure, report
+            from ..bench import measure
 
-            results = measure(options.side, rounds, options.jobs)
-            print("\n".join(report(results)))
-            return 0 if results.good else 1
+            return _given(measure(options.side, rounds, options.jobs, _say), options)
         case "start":
             from ..speed.start import measure_start
 
@@ -57,12 +56,12 @@ def run(options: Namespace, settings: Settings) -> int:
         case "memory":
             from ..speed.memory import measure_memory
 
-            return _given(measure_memory(settings, options.shapes, options.steps), options)
+            return _given(measure_memory(settings, options.shapes, options.steps or STEPS), options)
         case _:
             from ..speed.engine_goals import Run
             from ..speed.run import measure_engine
 
-            return _given(measure_engine(settings, options.shapes, Run(options.steps, rounds), _say), options)
+            return _given(measure_engine(settings, options.shapes, Run(options.steps or STEPS, rounds, timed=options.steps), _say), options)
 
 
 def _given(report: Report, options: Namespace) -> int:

@@ -24,7 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep jobs, characters and logs there")
     parser.add_argument("--idle-minutes", type=float, metavar="N", help="end after N minutes without a client and a job")
-    parser.add_argument("--pipeline", choices=("studio", "nothing"), default="studio", help="'nothing' draws nothing, to try a host out")
+    parser.add_argument(
+        "--pipeline",
+        choices=("studio", "nothing", "busy"),
+        default="studio",
+        help="'nothing' draws nothing, to try a host out; 'busy' computes meanwhile",
+    )
 
 
 def run(options: Namespace, settings: Settings) -> int:
@@ -78,7 +83,7 @@ def _setup(state: Path, settings: Settings, options: Namespace) -> Setup:
     from ..service import Setup, characters_of
 
     common = ["--pipeline", options.pipeline, "--model", settings.model, "--models", str(settings.models), "--dtype", settings.dtype]
-    common += ["--storage", settings.storage, "--compile", settings.compile]
+    common += ["--storage", settings.storage, "--compile", settings.compile, "--graphs", settings.graphs, "--attention", settings.attention]
 
     def worker(device: str) -> Sequence[str]:
         return [sys.executable, "-m", "backend.worker.main", *common, "--device", device, "--characters", str(characters_of(state))]

@@ -15,14 +15,13 @@ from protocol.errors import Cancelled, ServiceError
 from ..models.adapters import Untyped
 from ..pipelines.compiled import Compiler
 from ..pipelines.engine import Unwatched
-from .goals import Figure
+from .goals import Figure, high
 from .rig import ALMOST, Calls, Equality, Rig, flops
-from .timing import compare, high
+from .timing import compare
 
 Pixels = NDArray[np.uint8]
 WINDOW_END = 0.6
 FEW_STEPS = 10
-"""Enough where a figure is per step."""
 COMPILING_S = 900.0
 COMPILED_APART = 0.1
 """Standard deviations of the latents that compiled blocks may be off after all steps; chosen, not measured: no GPU was at hand."""
@@ -32,11 +31,23 @@ SEVERAL = 1000
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How long to measure: `steps` of a picture, `rounds` pairs, `cancels` requests to stop."""
+    """How long to measure: `steps` of a picture whose calls are counted, `rounds` pairs, `cancels` requests to stop; `timed` are the steps
+    of a picture that is timed, if they are others."""
 
     steps: int = 30
     rounds: int = 7
     cancels: int = 40
+    timed: int | None = None
+
+    @property
+    def timed_steps(self) -> int:
+        """Steps of a picture that is timed. Each step is the same, so that few are enough for a ratio."""
+        return self.timed or self.steps
+
+    @property
+    def few_steps(self) -> int:
+        """Enough where a figure is per step."""
+        return min(self.timed_steps, FEW_STEPS)
 
 
 def against_plain(rig: Rig, run: Run) -> Figure:
@@ -46,11 +57,11 @@ def against_plain(rig: Rig, run: Run) -> Figure:
         found = compare(
             rig.timer,
             run.rounds,
-            lambda number: rig.draw(rig.job(number, run.steps)),
-            lambda number: rig.plain.draw(rig.asked(number, run.steps)),
+            lambda number: rig.draw(rig.job(number, run.timed_steps)),
+            lambda number: rig.plain.draw(rig.asked(number, run.timed_steps)),
             equality.check,
         )
-    few = min(run.steps, FEW_STEPS)  # each step is the same, so the share of some of them is near enough
+    few = run.few_steps
     ours, plain = flops(lambda: rig.draw(rig.job(SEVERAL, few))), flops(lambda: rig.plain.draw(rig.asked(SEVERAL, few)))
     detail = f"{equality.sentence}; operations {ours / plain:.3f} of plain's"
     return Figure("G1", "a picture, as a part of plain diffusers' time", found.ratio, 1.0, "", detail, _sides(found.first, found.second))
@@ -76,8 +87,8 @@ def compiled(rig: Rig, run: Run, backend: str = "inductor") -> Figure:
             found = compare(
                 rig.timer,
                 run.rounds,
-                lambda number: rig.draw(rig.job(8 * SEVERAL + number, run.steps)),
-                lambda number: rig.plain.draw(rig.asked(8 * SEVERAL + number, run.steps)),
+                lambda number: rig.draw(rig.job(8 * SEVERAL + number, run.timed_steps)),
+                lambda number: rig.plain.draw(rig.asked(8 * SEVERAL + number, run.timed_steps)),
                 equality.check,
             )
         detail = f"{equality.sentence}; graphs made after the first requests: {_graphs(counters) - before}"
@@ -89,7 +100,7 @@ def compiled(rig: Rig, run: Run, backend: str = "inductor") -> Figure:
 
 def first_preview(rig: Rig, run: Run) -> Figure:
     """G5: from the job to its first preview, in steps; the person and the prompt are known already."""
-    steps = min(run.steps, FEW_STEPS)
+    steps = run.few_steps
     rig.draw(rig.job(2 * SEVERAL, 1))
     ratios: list[float] = []
     firsts: list[float] = []
@@ -106,7 +117,7 @@ def first_preview(rig: Rig, run: Run) -> Figure:
 
 def previews(rig: Rig, run: Run) -> Figure:
     """G6: what previews after each step cost."""
-    steps = min(run.steps, FEW_STEPS)
+    steps = run.few_steps
 
     def drawn(every: int) -> Callable[[int], Pixels]:
         return lambda number: rig.draw(rig.job(3 * SEVERAL + number, steps, previews=every), _Noting(rig.timer.now))
@@ -165,7 +176,7 @@ def known_person(rig: Rig, run: Run) -> tuple[Figure, Figure]:
 
 def window(rig: Rig, run: Run) -> tuple[Figure, Figure]:
     """G9: IdentityNet for the first 60 % of the steps, beside all of them: calls, and time against what the operations predict."""
-    few, base = min(run.steps, FEW_STEPS), 7 * SEVERAL
+    few, base = run.few_steps, 7 * SEVERAL
     with Calls(net=rig.engine.parts.identity_net.mid_block) as calls, rig.latents() as seen:
         ours = rig.draw(rig.job(base, run.steps, end=WINDOW_END))
         done = calls.count["net"]
@@ -177,8 +188,8 @@ def window(rig: Rig, run: Run) -> tuple[Figure, Figure]:
     found = compare(
         rig.timer,
         run.rounds,
-        lambda number: rig.draw(rig.job(base + number, run.steps, end=WINDOW_END)),
-        lambda number: rig.draw(rig.job(base + number, run.steps)),
+        lambda number: rig.draw(rig.job(base + number, run.timed_steps, end=WINDOW_END)),
+        lambda number: rig.draw(rig.job(base + number, run.timed_steps)),
     )
     told = f"ratio of times {found.ratio:.3f}, of operations {predicted:.3f}; beside a run at scale 0 after the window: {equality.sentence}"
     times = {"window": found.first, "always": found.second}

@@ -10,10 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-_WIDTH, _ROW, _LEFT, _UNIT = 980, 44, 430, 300
-"""Pixels of the picture: its width, a row's height, where the bars begin, and how long one is that just meets its target."""
-_GOOD, _BAD, _INK, _PALE, _PAPER = "#3a7d44", "#b5432f", "#222222", "#c9c9c9", "#fbfaf7"
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -80,36 +76,23 @@ class Report:
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 
     def draw(self, path: Path) -> None:
-        """A bar for each goal: as long as the line is far when it just meets its target. Longer than twice that is cut off."""
-        from PIL import Image, ImageDraw, ImageFont
+        """All figures beside their targets, as a picture."""
+        from .chart import draw
 
-        height = 92 + _ROW * len(self.figures)
-        picture = Image.new("RGB", (_WIDTH, height), _PAPER)
-        pen, font, small = ImageDraw.Draw(picture), ImageFont.load_default(15), ImageFont.load_default(12)
-        pen.text((16, 14), self.title, _INK, ImageFont.load_default(19))
-        pen.text((16, 42), ", ".join(f"{name} {value}" for name, value in self.setting.items())[:140], "#666666", small)
-        line = _LEFT + _UNIT // 2
-        for number, figure in enumerate(self.figures):
-            top = 70 + number * _ROW
-            pen.text((16, top + 4), f"{figure.goal}  {figure.what}"[:56], _INK, font)
-            share = figure.value / figure.target if figure.target > 0 else (0.0 if figure.met else 2.0)
-            length = max(2, round(_UNIT / 2 * min(share, 2.0)))
-            pen.rectangle((_LEFT, top + 3, _LEFT + length, top + 25), _GOOD if figure.met else _BAD)
-            said = f"{shown(figure.value, figure.unit)}   at most {shown(figure.target, figure.unit)}"
-            pen.text((_LEFT + _UNIT + 14, top + 5), said, _INK, small)
-        pen.line((line, 64, line, height - 22), _INK, 1)
-        pen.line((_LEFT, 64, _LEFT, height - 22), _PALE, 1)
-        pen.text((line - 18, height - 19), "target", "#666666", small)
-        picture.save(path)
+        draw(self, path)
 
 
 def shown(value: float, unit: str) -> str:
-    """A figure with its unit: calls and such are whole numbers."""
-    if unit in {"calls", "jobs"}:
-        return f"{value:.0f} {unit}"
-    if unit == "%":
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}{' ' + unit if unit else ''}"
+    """A figure with its unit: calls and such are whole numbers, and large ones need no thousandths."""
+    match unit:
+        case "calls" | "jobs" | "bytes":
+            return f"{value:.0f} {unit}"
+        case "%":
+            return f"{100 * value:.1f} %"
+        case "s":
+            return seconds(value)
+        case _:
+            return f"{value:.{1 if value >= 10 else 3}f}{' ' + unit if unit else ''}"
 
 
 def seconds(value: float) -> str:
@@ -120,3 +103,9 @@ def seconds(value: float) -> str:
 def missed(figures: Sequence[Figure]) -> list[str]:
     """The goals that are not met."""
     return [figure.goal for figure in figures if not figure.met]
+
+
+def high(values: list[float], share: float = 0.95) -> float:
+    """The value that `share` of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

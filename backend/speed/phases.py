@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..models.adapters import Untyped
 from ..pipelines.engine import Unwatched
 from .goals import seconds
 from .rig import Rig, flops
@@ -18,18 +19,23 @@ H200_BUDGET = {"text": 0.010, "steps": 30 * 0.045, "decoding": 0.040}
 
 @dataclass(frozen=True, slots=True)
 class Phases:
-    """Seconds of one picture: `before` is all that comes before the first step, `text` the part of it in the text encoders."""
+    """Seconds of one picture: `before` is all that comes before the first step; `text` and `face` are parts of it, in the text encoders
+    and in the net that reads the photo."""
 
     before: float
     text: float
+    face: float
     steps: float
     decoding: float
 
-    @property
-    def lines(self) -> list[str]:
-        """In words."""
-        parts = {"before the first step": self.before, "of that text": self.text, "steps": self.steps, "decoding": self.decoding}
-        return ["One picture: " + ", ".join(f"{name} {seconds(value)}" for name, value in parts.items())]
+    def lines(self, protocol_s: float | None = None) -> list[str]:
+        """In words, with each part's share. `protocol_s` is what the way to the backend and back takes beside it."""
+        rest = self.before - self.text - self.face
+        parts = {"text": self.text, "face": self.face, "the rest before the first step": rest, "steps": self.steps, "VAE": self.decoding}
+        parts |= {"protocol": protocol_s} if protocol_s is not None else {}
+        whole = sum(parts.values())
+        shares = (f"{name} {seconds(value)} ({value / whole:.1%})" for name, value in parts.items())
+        return [f"One picture of a new person with a new prompt, {seconds(whole)}: {', '.join(shares)}"]
 
     def over_budget(self, steps: int) -> list[str]:
         """On an H200 with SDXL's shapes: which phases take longer than they should."""
@@ -57,29 +63,32 @@ def phases(rig: Rig, number: int, steps: int) -> Phases:
     stamps = _Stamps(rig)
     begun: list[float] = []
     text: list[float] = []
+    face: list[float] = []
     encoders = [module for name, module in rig.engine.parts.base.items() if name.startswith("text_encoder")]
 
     def note(*_: object) -> None:
         if not begun:
             begun.append(stamps.now())
 
-    def into(*_: object) -> None:
-        text.append(-stamps.now())
+    def within(module: Untyped, times: list[float]) -> list[Untyped]:
+        def into(*_: object) -> None:
+            times.append(-stamps.now())
 
-    def out(*_: object) -> None:
-        text.append(stamps.now())
+        def out(*_: object) -> None:
+            times.append(stamps.now())
 
-    handles = [rig.engine.parts.identity_net.conv_in.register_forward_pre_hook(note)]
-    handles += [encoder.register_forward_pre_hook(into) for encoder in encoders]
-    handles += [encoder.register_forward_hook(out) for encoder in encoders]
+        return [module.register_forward_pre_hook(into), module.register_forward_hook(out)]
+
+    handles = [rig.engine.parts.identity_net.conv_in.register_forward_pre_hook(note), *within(rig.stand_in.net, face)]
+    handles += [handle for encoder in encoders for handle in within(encoder, text)]
     try:
         start = stamps.now()
-        rig.draw(rig.job(number, steps), stamps)
+        rig.draw(rig.job(number, steps, photo=number), stamps)
         end = stamps.now()
     finally:
         for handle in handles:
             handle.remove()
-    return Phases(begun[0] - start, sum(text), stamps.last_step - begun[0], end - stamps.last_step)
+    return Phases(begun[0] - start, sum(text), sum(face), stamps.last_step - begun[0], end - stamps.last_step)
 
 
 def reached(rig: Rig, number: int, steps: int, picture_s: float) -> str:

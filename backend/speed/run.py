@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,10 @@ ONLY_GPU = (
     "G10 (memory of offload plans): needs an NVIDIA GPU; `likeness bench memory` counts what a processor can show.",
     "TFLOP/s, phases and peak memory of SDXL's real shapes: need an NVIDIA GPU; their code ran here with small shapes.",
 )
-ELSEWHERE = ("G3, G4 (protocol): `likeness bench protocol` and `likeness bench picture`.", "G13, G14 (start): `likeness bench start`.")
+ELSEWHERE = (
+    "G3, G4, G11, G12, G16 (protocol, queue, add-ons): `likeness bench protocol` and `likeness bench picture`.",
+    "G13, G14 (start): `likeness bench start`.",
+)
 
 
 def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callable[[str], None]) -> Report:
@@ -35,17 +39,19 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
     """
     import torch
 
+    from ..bench import transfer_s
     from . import engine_goals as goals
+    from .arithmetic import few_steps
     from .phases import peak, phases, reached
-    from .queueing import fairness
     from .rig import Rig
-    from .shapes import shapes_for
+    from .shapes import TINY, shapes_for
 
     device, _ = device_and_dtype(settings)
     hush()
     cuda = device.startswith("cuda")
     kind = shapes_for(shapes, device)
     dtype = torch.bfloat16 if cuda else torch.float32
+    run = replace(run, timed=run.timed or (run.steps if cuda else min(run.steps, goals.FEW_STEPS)))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder, _one_thread(not cuda):
         say(f"making a model of random weights in {kind.name} shapes")
@@ -56,13 +62,15 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
             figures += made if isinstance(made, tuple) else (made,)
             for figure in figures[-2 if isinstance(made, tuple) else -1 :]:
                 say(figure.row)
-        notes = [*(where := phases(rig, 9000, run.steps)).lines, reached(rig, 9001, run.steps, figures[0].seconds["engine"])]
+        where = phases(rig, 9000, run.timed_steps)
+        notes = [*where.lines(transfer_s(kind.side)), reached(rig, 9001, run.timed_steps, figures[0].seconds["engine"])]
         if cuda:
             figures.insert(1, goals.compiled(rig, run))
-            notes += [peak(rig), *where.over_budget(run.steps)]
-    figures += fairness()
+            notes += [peak(rig), *where.over_budget(run.timed_steps)]
+        say("counting operations of SDXL's shapes")
+        figures += few_steps(Rig(TINY, Path(folder) / "counted", "cpu", torch.float32, 2))
     setting = {"shapes": kind.name, "side": kind.side, "device": _title(device), "numbers": str(dtype).removeprefix("torch.")}
-    setting |= {"steps": run.steps, "pairs": run.rounds, "torch": torch.__version__}
+    setting |= {"steps": run.steps, "timed steps": run.timed_steps, "pairs": run.rounds, "torch": torch.__version__}
     return Report("The engine beside plain diffusers", setting, tuple(figures), tuple(notes), (() if cuda else ONLY_GPU) + ELSEWHERE)
 
 

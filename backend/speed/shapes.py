@@ -102,12 +102,17 @@ def shapes_for(name: str | None, device: str) -> Shapes:
     return SHAPES[name]
 
 
+def empty_modules(shapes: Shapes, folder: Path, device: str, dtype: torch.dtype) -> dict[str, Untyped]:
+    """UNet, VAE, IdentityNet and text encoders of these shapes, whose numbers are not drawn yet; on the meta device they have none."""
+    _write_folder(shapes, folder)
+    return {name: _empty(kind, config, device, dtype) for name, (kind, config) in _modules(shapes, folder).items()}
+
+
 def random_engine(shapes: Shapes, folder: Path, faces: Faces | None, device: str, dtype: torch.dtype, seed: int = 0) -> Engine:
     """An engine over a model of these shapes. `folder` gets what is small (settings, tokenizers, the adapter's file); modules are made on
     the device and handed to the engine's parts."""
-    _write_folder(shapes, folder)
     generator = torch.Generator(device).manual_seed(seed)
-    modules = {name: _filled(_empty(kind, config, device, dtype), generator) for name, (kind, config) in _modules(shapes, folder).items()}
+    modules = {name: _filled(module, generator) for name, module in empty_modules(shapes, folder, device, dtype).items()}
     _write_adapter(folder / "instantid.safetensors", _resampler(shapes), modules["unet"], generator)
     engine = Engine(Model.open(folder), faces, device=device, dtype=dtype)
     for name, module in modules.items():

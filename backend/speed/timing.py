@@ -114,9 +114,3 @@ def compare(
         pairs.append((quick, slow))
     middle = statistics.median
     return Compared(middle(a for a, _ in pairs), middle(b for _, b in pairs), middle(a / b for a, b in pairs), rounds)
-
-
-def high(values: list[float], share: float = 0.95) -> float:
-    """The value that `share` of them do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

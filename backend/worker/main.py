@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..pipe import inherited_channel
-from .nothing import Nothing
+from .nothing import BUSY_STEP_S, Nothing
 from .serve import Pipeline, serve
 
 
@@ -23,11 +23,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="likeness worker")
     parser.add_argument("--pipe", required=True)
-    parser.add_argument("--pipeline", choices=("studio", "nothing"), default="studio")
+    parser.add_argument("--pipeline", choices=("studio", "nothing", "busy"), default="studio")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--storage", default="same")
     parser.add_argument("--compile", default="no")
+    parser.add_argument("--graphs", default="no")
+    parser.add_argument("--attention", default="auto")
     parser.add_argument("--model", default="sketch")
     parser.add_argument("--models", type=Path, default=None)
     parser.add_argument("--characters", type=Path, required=True)
@@ -35,14 +37,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pipeline(options: argparse.Namespace) -> Pipeline:
-    if options.pipeline == "nothing":
-        return Nothing()
+    if options.pipeline != "studio":
+        return Nothing(BUSY_STEP_S if options.pipeline == "busy" else 0.0)
     from ..config import defaults
     from .studio import Studio  # imports torch: late, so that a worker that draws nothing starts at once
 
     usual = defaults(os.environ)
     models = options.models or usual.models
-    exactness = {"dtype": options.dtype, "storage": options.storage, "compile": options.compile}
+    exactness = {name: getattr(options, name) for name in ("dtype", "storage", "compile", "graphs", "attention")}
     settings = replace(usual, models=models, model=options.model, device=options.device, **exactness)
     return Studio(settings, options.characters)
 

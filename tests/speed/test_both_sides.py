@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
+from backend.speed.goals import high
 from backend.speed.plain import FaceControlNet, twin
 from backend.speed.rig import Calls, Equality, flops
-from backend.speed.timing import compare, high
+from backend.speed.timing import compare
 from protocol.errors import ServiceError
 
 

@@ -14,8 +14,7 @@ from backend.speed import engine_goals
 from backend.speed.engine_goals import Run
 from backend.speed.goals import Figure, Report
 from backend.speed.memory import LiveBytes, levels
-from backend.speed.phases import phases
-from backend.speed.queueing import fairness, jain, served
+from backend.speed.phases import Phases, phases
 from backend.speed.run import measure_engine
 from backend.speed.start import imported
 from protocol.errors import InvalidRequest, ServiceError
@@ -64,24 +63,14 @@ def test_previews_change_no_picture_and_come_once_a_step(rig):
 
 def test_phases_of_a_picture_are_in_their_order_and_none_is_left_out(rig):
     found = phases(rig, 12, 3)
-    assert min(found.before, found.text, found.steps, found.decoding) > 0
-    assert found.text < found.before
+    assert min(found.before, found.text, found.face, found.steps, found.decoding) > 0
+    assert found.text + found.face < found.before
 
 
-def test_a_second_client_waits_for_one_job_at_most():
-    wait, uneven = fairness()
-    assert wait.met
-    assert uneven.met
-
-
-def test_a_queue_that_only_looks_at_the_order_would_miss_that(monkeypatch):
-    """The unsafe twin: first come, first served."""
-    from backend.speed import queueing
-
-    monkeypatch.setattr(queueing, "next_job", lambda waiting, turns: min(waiting, key=lambda entry: entry.order, default=None))
-    assert not fairness()[0].met
-    assert served([]) == []
-    assert jain([10, 0]) == 0.5
+def test_the_shares_of_a_picture_add_up_with_the_way_to_the_backend():
+    (line,) = Phases(before=0.4, text=0.1, face=0.2, steps=1.3, decoding=0.2).lines(0.1)
+    assert "text 100.0 ms (5.0%), face 200.0 ms (10.0%), the rest before the first step 100.0 ms (5.0%)" in line
+    assert "steps 1.30 s (65.0%), VAE 200.0 ms (10.0%), protocol 100.0 ms (5.0%)" in line
 
 
 def report() -> Report:
@@ -164,6 +153,6 @@ def test_a_whole_run_measures_every_goal_that_a_processor_can_and_says_what_it_c
     settings = load_settings({"device": "cpu", "models": str(tmp_path)}, {})
     said: list[str] = []
     found = measure_engine(settings, "tiny", QUICK, said.append)
-    assert [figure.goal for figure in found.figures] == ["G1", "G5", "G6", "G7", "G8", "G8", "G9", "G9", "G11", "G11"]
+    assert [figure.goal for figure in found.figures] == ["G1", "G5", "G6", "G7", "G8", "G8", "G9", "G9", "G15", "G15"]
     assert [words[:3].strip(" (") for words in found.not_measured[:2]] == ["G2", "G10"]
     assert found.figures[4].met

@@ -1,0 +1,136 @@
+"""What `likeness bench protocol` measures: bytes that must be equal, who waits for whom, pings, pixels of the add-ons. Nothing here depends
+on how long anything takes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend import bench
+from backend.speed import framing, serving
+from backend.speed.add_ons import BlenderPixels, KritaPixels
+from backend.speed.goals import shown
+from backend.speed.serving import Crowd, Pinger, jain
+from protocol.errors import ServiceError
+from protocol.jobs import PictureJob, Sampling
+from protocol.messages import Stage
+
+PIXELS = np.random.default_rng(1).integers(0, 256, (32, 32, 4), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def busy(tmp_path_factory):
+    """A backend whose worker computes, and its state folder."""
+    state = tmp_path_factory.mktemp("busy") / "state"
+    with bench.own_backend(state, "busy") as client:
+        yield client, state
+
+
+def test_a_round_trip_brings_the_same_pixels_and_a_preview_for_each_step(busy):
+    client, _ = busy
+    job = PictureJob("x", canvas=bench._canvas(16), preview_every=1, sampling=Sampling(steps=3))
+    previews, picture = bench._round_trip(client, job)
+    assert previews == 3
+    assert bytes(picture.data) == bytes(bench._canvas(16).picture.data)
+
+
+def test_other_pixels_are_no_measurement():
+    with pytest.raises(ServiceError, match="Other pixels"):
+        bench._check_same(b"one", b"two")
+
+
+def test_two_clients_are_served_in_turns_and_their_jobs_are_all_done(busy):
+    client, state = busy
+    found = serving.queueing(client, state, 1)
+    assert [figure.goal for figure in found] == ["G11"] * 3
+    assert found[0].value > 0
+    assert found[2].met, "ten jobs of each, and half of the first ten belong to each"
+    assert all(update is None or update.stage is Stage.DONE for update in client.jobs().values())
+
+
+def test_a_backend_that_served_one_client_first_would_miss_that():
+    """The unsafe twin: first come, first served."""
+    assert jain([10, 0]) == 0.5
+    assert jain([5, 5]) == 1.0
+
+
+def test_pings_are_answered_while_a_worker_computes(busy, monkeypatch):
+    client, state = busy
+    monkeypatch.setattr(serving, "PINGS", 5)
+    found = serving.heartbeat(client, state, 1)
+    assert found[2].value == 0
+    assert found[1].value >= found[0].value > 0
+
+
+def test_a_ping_is_answered_by_its_own_pong(busy):
+    pinger = Pinger(busy[1])
+    assert [pinger.ping() > 0 for _ in range(3)] == [True] * 3
+    pinger.close()
+
+
+def test_a_crowd_that_waits_for_something_that_never_comes_says_so(busy, monkeypatch):
+    monkeypatch.setattr(serving, "ANSWER_S", 0.1)
+    with pytest.raises(ServiceError, match="in time"):
+        Crowd((busy[0],)).until(["0" * 32], Stage.DONE)
+
+
+def test_three_framings_give_the_picture_back(tmp_path):
+    with framing.Echo(tmp_path, PIXELS.nbytes) as echo:
+        for way in (echo.ours, echo.one_body, echo.shared):
+            assert bytes(way(PIXELS)) == PIXELS.tobytes()
+
+
+def test_a_framing_that_gives_other_pixels_is_not_measured():
+    """The unsafe twin."""
+    with pytest.raises(ServiceError, match="Other pixels"):
+        framing._timed("a wrong one", lambda given: bytes(given.nbytes), PIXELS)
+
+
+@pytest.mark.parametrize("kind", [KritaPixels, BlenderPixels])
+def test_the_add_ons_own_functions_bring_the_same_pixels_out_and_in(tmp_path, kind):
+    with kind(tmp_path / "add_on", 16) as add_on:
+        assert add_on.work() > 0
+
+
+def test_an_add_on_whose_functions_fail_is_said(tmp_path, capfd):
+    folder = tmp_path / "add_on"
+    with KritaPixels(folder, 16) as good:
+        good.work()
+    (folder / "pixels.py").write_text("raise RuntimeError('broken')\n")
+    from backend.speed.add_ons import _KRITA, _Pixels
+
+    with pytest.raises(ServiceError, match="could not be measured"):
+        _Pixels(folder, _KRITA, 16)
+    assert "broken" in capfd.readouterr().err
+
+
+def test_figures_are_shown_in_units_that_people_read():
+    assert [shown(0.0213, "s"), shown(2.5, "s"), shown(0.0152, "%"), shown(57.04, ""), shown(3, "calls")] == [
+        "21.3 ms",
+        "2.50 s",
+        "1.5 %",
+        "57.0",
+        "3 calls",
+    ]
+
+
+@pytest.mark.slow
+def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(serving, "PINGS", 5)
+    said: list[str] = []
+    report = bench.measure(32, 1, say=said.append)
+    assert [figure.goal for figure in report.figures] == ["G3"] * 6 + ["G4"] * 2 + ["G11"] * 3 + ["G12"] * 3 + ["G16"] * 2
+    assert said
+    report.write_json(tmp_path / "protocol.json")
+    assert len(json.loads((tmp_path / "protocol.json").read_text())["figures"]) == 16
+    report.draw(tmp_path / "protocol.png")
+    assert (tmp_path / "protocol.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_small_jobs_are_sent_when_memory_is_watched(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "KEEP_ACKNOWLEDGED_JOBS", -499)
+    with bench.own_backend(Path(tmp_path) / "state") as client:
+        assert bench._growth(client, 2) < 1e9
