@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
 from protocol.codec import Codec
@@ -211,12 +212,23 @@ class Channel:
 
 def decode_job(header: bytes, planes: Sequence[Buffer]) -> Job:
     """The job of a lease."""
-    return Codec[Job](get_args(Job)).decode_header(header, planes)
+    return _jobs().decode_header(header, planes)
 
 
 def encode_outcome(outcome: Outcome) -> tuple[bytes, list[Buffer]]:
     """An outcome's header, and its planes for the file; raises `InvalidRequest` for one that has no place on the wire."""
-    return Codec[Outcome](get_args(Outcome)).encode_header(outcome)
+    return _outcomes().encode_header(outcome)
+
+
+@cache
+def _jobs() -> Codec[Job]:
+    """Made once: reading all the dataclasses takes as long as sending a picture of 1024 x 1024."""
+    return Codec[Job](get_args(Job))
+
+
+@cache
+def _outcomes() -> Codec[Outcome]:
+    return Codec[Outcome](get_args(Outcome))
 
 
 def channel_pair() -> tuple[Channel, socket.socket]:

@@ -58,7 +58,21 @@ def test_previews_change_no_picture_and_come_once_a_step(rig):
     watch = engine_goals._Noting(lambda: 0.0)
     rig.draw(rig.job(11, 4, previews=1), watch)
     assert len(watch.previews) == 3, "the last step is followed by the picture"
-    assert engine_goals.previews(rig, QUICK).detail == "pictures equal"
+    assert engine_goals.previews(rig, QUICK).detail == "pictures equal; 2 pairs of steps"
+
+
+def test_steps_that_a_preview_follows_are_compared_with_the_next_ones():
+    watch = engine_goals._Noting(lambda: 0.0)
+    watch.steps = [0.0, 1.0, 12.0, 15.0, 26.0, 28.0]
+    assert watch.in_pairs == [(11.0, 3.0), (11.0, 2.0)]
+
+
+def test_previews_that_cost_much_miss_their_goal(rig, monkeypatch):
+    """The unsafe twin: every preview takes as long as some steps, on a clock that only previews and steps move."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(rig.timer, "now", lambda: float(next(clock)))
+    monkeypatch.setattr(engine_goals._Noting, "preview", lambda self, pixels, step: [self._now() for _ in range(5)] and None)
+    assert not engine_goals.previews(rig, QUICK).met
 
 
 def test_phases_of_a_picture_are_in_their_order_and_none_is_left_out(rig):
