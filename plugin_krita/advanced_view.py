@@ -50,8 +50,8 @@ class AdvancedView(QtWidgets.QWidget):
         self.feather = AutoNumber("How softly the painted part goes over into the canvas, in pixels.", (0, 1024), 1, 0, " px")
         self.grow = Number(GROW, -MOST_GROWN, MOST_GROWN)
         self.grow.setSuffix(" px")
-        self.live = QtWidgets.QCheckBox("Show a live preview")
-        self.live.setToolTip("Show the picture under way on the canvas and in the docker. It gets clearer with every step.")
+        self.live = QtWidgets.QCheckBox("Show the picture under way")
+        self.live.setToolTip("Show it on the canvas and in the docker while it is painted. It gets clearer with every step.")
         seed = row(self.seed, self.dice, self.lock)
         seed.setStretch(0, 1)
         fields = grid(

@@ -79,12 +79,18 @@ def area_of(mode: Mode, card: DocumentCard) -> Area:
     canvas = Bounds(0, 0, card.width, card.height)
     target = card.selection or canvas
     bounds = target if mode is Mode.NEW or card.selection is None else _with_context(target, canvas)
-    if mode is not Mode.NEW and (bounds.width * bounds.height > PIXELS or max(bounds.width, bounds.height) > SIDE):
+    if mode is not Mode.NEW:
+        check_size(bounds)
+    return Area(target, bounds, card.selection is None)
+
+
+def check_size(bounds: Bounds) -> None:
+    """Raise `CanvasProblem` for more pixels than can be worked on."""
+    if bounds.width * bounds.height > PIXELS or max(bounds.width, bounds.height) > SIDE:
         raise CanvasProblem(
             f"{bounds.width} x {bounds.height} pixels are too many to work on at once: the most are {PIXELS // 1024**2} megapixels, and "
             f"{SIDE} a side. Select a part of it."
         )
-    return Area(target, bounds, card.selection is None)
 
 
 def ask(form: Form, seen: Seen, scaled: Scale, pose: tuple[Point, ...] = (), steps: int | None = None) -> Asked:

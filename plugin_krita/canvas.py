@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from krita import Krita
@@ -13,7 +13,8 @@ from krita import Krita
 from . import picture_files as pictures
 from .canvas_colour import check_size, document_pixels, node_pixels
 from .canvas_layers import PIXEL_LAYERS, Preview, key_of, nodes
-from .host import CanvasProblem, Capture, DocumentCard, LayerCard
+from .canvas_live import Watch, at_once, glance
+from .host import CanvasProblem, Capture, DocumentCard, Glimpse, LayerCard
 from .krita_files import KRITA_FILES, annotation_in
 from .protocol.errors import LikenessError
 from .protocol.geometry import Bounds, Extent
@@ -52,6 +53,7 @@ class KritaHost:
         self._keys: dict[str, str] = {}
         """Root layer -> document key. The root's id is new whenever a file is opened, and stays while it is open."""
         self._previews: dict[str, Preview] = {}
+        self._watch = Watch()
 
     @_asked
     def document(self) -> DocumentCard | None:
@@ -102,16 +104,36 @@ class KritaHost:
     def layer_pixels(self, key: str, bounds: Bounds | None = None) -> tuple[Bounds, Plane]:
         """A layer's own pixels, in `bounds` or in the box that it fills on the canvas."""
         document = self._now()
-        node = next((node for node in nodes(document) if key_of(node) == key), None)
-        if node is None:
-            raise CanvasProblem("That layer is not in the document any more. Choose another one.")
+        node = _layer(document, key)
         document.waitForDone()
-        if bounds is None:
-            box = node.bounds()
-            bounds = _clamped(Bounds(box.x(), box.y(), box.width(), box.height()), document)
-            if bounds.extent.area == 0:
-                raise CanvasProblem(f"The layer “{node.name()}” has no pixels on the canvas. Paint on it, or choose another one.")
+        bounds = bounds or _box_of(node, document)
         return bounds, node_pixels(node, bounds)
+
+    @_asked
+    def stamp(self) -> Hashable:
+        """Differs when the active document may look otherwise, and every time while a stroke is being painted."""
+        document = self._active()
+        return None if document is None or document.rootNode() is None else self._watch.stamp(document)
+
+    @_asked
+    def at_once(self) -> int:
+        """How many pixels `glance` reads within a few milliseconds."""
+        return at_once(self._now())
+
+    @_asked
+    def glance(self, bounds: Bounds, layer: str | None = None) -> Glimpse:
+        """What the active document, or one of its layers, has in `bounds` this moment."""
+        document = self._now()
+        if _clamped(bounds, document) != bounds:
+            raise CanvasProblem("The canvas has another size than a moment ago. Live goes on when it is settled.")
+        picture = glance(document, None if layer is None else _layer(document, layer), bounds)
+        return Glimpse(self._key(document), picture, _mask(document, bounds) if layer is None else None)
+
+    @_asked
+    def layer_box(self, layer: str) -> Bounds:
+        """The box that a layer fills on the canvas."""
+        document = self._now()
+        return _box_of(_layer(document, layer), document)
 
     @_asked
     def open_picture(self, path: str) -> Plane:
@@ -260,6 +282,21 @@ def _clamped(bounds: Bounds, document: Any) -> Bounds:  # noqa: ANN401
     left, top = max(0, bounds.x), max(0, bounds.y)
     right, bottom = min(document.width(), bounds.right), min(document.height(), bounds.bottom)
     return Bounds(left, top, max(0, right - left), max(0, bottom - top))
+
+
+def _layer(document: Any, key: str) -> Any:  # noqa: ANN401 - a krita.Node
+    node = next((node for node in nodes(document) if key_of(node) == key), None)
+    if node is None:
+        raise CanvasProblem("That layer is not in the document any more. Choose another one.")
+    return node
+
+
+def _box_of(node: Any, document: Any) -> Bounds:  # noqa: ANN401
+    box = node.bounds()
+    bounds = _clamped(Bounds(box.x(), box.y(), box.width(), box.height()), document)
+    if bounds.extent.area == 0:
+        raise CanvasProblem(f"The layer “{node.name()}” has no pixels on the canvas. Paint on it, or choose another one.")
+    return bounds
 
 
 def _overlap(box: Any, bounds: Bounds) -> bool:  # noqa: ANN401 - a QRect

@@ -105,6 +105,8 @@ class Form:
     live_preview: bool = True
     folded: tuple[str, ...] = field(default=("advanced", "guides"))
     """Parts of the docker that are folded away."""
+    live: bool = False
+    """Small quick pictures follow what is painted."""
 
     def changed(self, **values: object) -> Form:
         """With some values set, each brought within its bounds."""

@@ -135,7 +135,7 @@ class Gallery:
             for one in old.persons
         )
         old = old.changed(points=form.points, image_prompts=form.image_prompts, guides=form.guides, folded=form.folded, persons=persons)
-        first = old if entry.settings else form
+        first = old.changed(live=form.live) if entry.settings else form
         self._desk.form = first.changed(prompt=entry.prompt, seed=entry.seed, seed_locked=True, live_preview=form.live_preview)
 
     def leave(self) -> None:

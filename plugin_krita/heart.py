@@ -10,10 +10,11 @@ from typing import Concatenate, ParamSpec
 
 from .desk import Desk
 from .drafts import Drafts
-from .form import Form, Mode, form_from
+from .form import Form, Mode, PersonRow, form_from
 from .gallery import Gallery
 from .host import DocumentCard, Host, LayerCard
 from .left_behind import LeftBehind
+from .live import Live
 from .people import People
 from .pose import PoseDesk
 from .protocol.client import Client
@@ -28,6 +29,7 @@ from .protocol.planes import Plane
 from .protocol.results import ModelInfo
 from .studio import Studio
 from .view import Backend, Choice, DraftPhoto, Person, Progress, Result
+from .view import Live as LiveShown
 
 LOOK_S = 0.2
 """Between two looks at the document, its selection and its layers: Krita tells of none of them."""
@@ -36,6 +38,7 @@ BUTTONS = {Mode.FILL: "Fill", Mode.REFINE: "Refine", Mode.EXPAND: "Expand", Mode
 NAMES = (
     *("form", "backend", "persons", "models", "draft", "draft_name", "draft_sentence", "draft_faces", "progress", "results", "notice"),
     *("preview", "waiting", "document", "layers", "button", "can_generate", "why_not", "pose_picture", "pose_bounds", "pose_points"),
+    "live",
 )
 """What `listen` tells of."""
 
@@ -78,6 +81,7 @@ class Heart:
         self._drafts = Drafts(self._desk, lambda: self._people.persons, self._people.refresh)
         self._people.offer = self._drafts.offer
         self._pose = PoseDesk(self._desk)
+        self._live = Live(self._desk, self._gallery, self._studio, self._pose_of, lambda: self.why_not, self._random_seed, clock)
         self.models: tuple[Choice, ...] = ()
         self._unavailable = launcher.available()
         self._started_at: float | None = None
@@ -154,6 +158,11 @@ class Heart:
         return self._studio.preview
 
     @property
+    def live(self) -> LiveShown | None:
+        """What follows the brush; None while live is off."""
+        return self._live.shown
+
+    @property
     def document(self) -> DocumentCard | None:
         """The active document, as it was a moment ago."""
         return self._desk.card
@@ -209,7 +218,7 @@ class Heart:
         """Do all that is due. Never waits."""
         if self._closed:
             return
-        background, parts = self._desk.background, (self._drafts, self._studio, self._gallery)
+        background, parts = self._desk.background, (self._drafts, self._studio, self._gallery, self._live)
         for step in (self._poll, self._look, background.turn, *(part.tick for part in parts), self._keep):
             try:
                 step()
@@ -225,6 +234,8 @@ class Heart:
                 self._desk.blame(error)
 
     def _route(self, event: Event) -> None:
+        if self._live.route(event):
+            return
         match event:
             case LinkChanged():
                 self._link_changed(event)
@@ -292,6 +303,9 @@ class Heart:
                     heard(changed)
                 except Exception as error:
                     self._desk.blame(error)
+
+    def _pose_of(self, row: PersonRow, then: Callable[[tuple[Point, ...]], None], failed: Callable[[str], None]) -> None:
+        self._people.pose_of(row.name, then, failed)
 
     def _model(self) -> Choice | None:
         """The model that the form names, or the first."""

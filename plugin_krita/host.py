@@ -6,6 +6,7 @@ be done raises `CanvasProblem` with a sentence for the artist, never anything el
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +53,15 @@ class Capture:
     mask: Plane | None
 
 
+@dataclass(frozen=True)
+class Glimpse:
+    """A part of the canvas, or of a layer, as it is this moment: BGRA8 `picture`, and of the canvas the selection in it as A8, if any."""
+
+    document: str
+    picture: Plane
+    mask: Plane | None = None
+
+
 class Host(Protocol):
     """The canvas of the program that the artist uses."""
 
@@ -69,6 +79,28 @@ class Host(Protocol):
 
     def layer_pixels(self, key: str, bounds: Bounds | None = None) -> tuple[Bounds, Plane]:
         """A layer's own pixels as BGRA8, in `bounds` (transparent where it has none), or in the box that it fills."""
+        ...
+
+    def stamp(self) -> Hashable:
+        """Differs from the last one when the active document may look otherwise; while a stroke is being painted, every time.
+
+        Reads no pixels and costs next to nothing.
+        """
+        ...
+
+    def at_once(self) -> int:
+        """How many pixels of the active document `glance` reads within a few milliseconds."""
+        ...
+
+    def glance(self, bounds: Bounds, layer: str | None = None) -> Glimpse:
+        """What the active document, or one of its layers, has in `bounds` (within the canvas) this moment.
+
+        A stroke that is being painted is in it as far as it is there: nothing is waited for. Our preview is in it too, when one is shown.
+        """
+        ...
+
+    def layer_box(self, layer: str) -> Bounds:
+        """The box that a layer of the active document fills on the canvas."""
         ...
 
     def open_picture(self, path: str) -> Plane:

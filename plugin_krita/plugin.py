@@ -81,16 +81,18 @@ class Core:
     def _tick(self) -> None:
         if self._presenter is None:
             return
+        visible = any(_is_visible(docker) for docker in self._dockers)
+        self._presenter.watched(visible)
         self._presenter.tick()
-        pace = self._pace()
+        pace = self._pace(visible)
         if pace != self._timer.interval():
             self._timer.setInterval(pace)
 
-    def _pace(self) -> int:
+    def _pace(self, visible: bool) -> int:
         presenter = self._presenter
         if (presenter is not None and presenter.progress is not None) or time.monotonic() - self._changed_at < _MOVES_S:
             return QUICK_MS
-        return CALM_MS if any(_is_visible(docker) for docker in self._dockers) else HIDDEN_MS
+        return CALM_MS if visible else HIDDEN_MS
 
 
 class LikenessExtension(krita.Extension):

@@ -43,9 +43,41 @@ class Presenter(Heart):
         self._desk.say("")
         if not self.form.seed_locked:
             self.change(seed=self._random_seed())
+        self._studio.generate(self.form, self._pose_of, self._steps())
+
+    def _steps(self) -> int | None:
         model = self._model()
-        steps = None if model is None else max(1, min(1000, round(model.steps * self.form.quality.share)))
-        self._studio.generate(self.form, lambda row, then, failed: self._people.pose_of(row.name, then, failed), steps)
+        return None if model is None else max(1, min(1000, round(model.steps * self.form.quality.share)))
+
+    @guarded
+    def turn_live(self, on: bool) -> None:
+        """Live on or off."""
+        self._live.turn(on)
+
+    @guarded
+    def watched(self, visible: bool) -> None:
+        """Whether anybody can see the docker; live stops while nobody does."""
+        self._live.watched(visible)
+
+    @guarded
+    def throw_live_dice(self) -> None:
+        """Another seed for live pictures."""
+        self._live.throw_dice()
+
+    @guarded
+    def keep_live(self) -> None:
+        """Make a layer of the live picture: one step of undo."""
+        self._desk.say("")
+        self._live.keep()
+
+    @guarded
+    def live_in_full(self) -> None:
+        """Generate what the live picture shows, with its seed and settings, of the canvas as it is now."""
+        form = self._live.in_full()
+        if self.why_not:
+            raise CanvasProblem(self.why_not)
+        self._desk.say("")
+        self._studio.generate(form, self._pose_of, self._steps())
 
     @guarded
     def cancel(self) -> None:
@@ -177,6 +209,7 @@ class Presenter(Heart):
         if self._closed:
             return
         self._closed = True
+        self._live.close()
         self._studio.hide_live()
         self._gallery.leave()
         values, store = self._desk.form.kept(), self._desk.store

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from .form import Form, Mode
 from .glyphs import GlyphButton, IconSource
 from .host import DocumentCard
+from .live_view import LiveView
 from .numbers import Number, Slider
-from .qt import Qt, QtCore, QtGui, QtWidgets
-from .widgets import Picture, Sentence, column, row
+from .qt import Qt, QtCore, QtWidgets
+from .widgets import Picture, Sentence, Toggle, column, row
 
 if TYPE_CHECKING:
     from .presenter import Presenter
@@ -20,6 +21,10 @@ MODES = (
     (Mode.EXPAND, "Expand", "Paint the transparent part of the selection or canvas, and a little over its border (outpaint)."),
     (Mode.NEW, "New", "Paint a new picture into the selection's box, or of the canvas's size."),
 )
+
+
+LIVE_OFF = "Live: small, quick pictures follow what you paint, as this mode would paint it. They stay in the docker."
+LIVE_ON = "Live is on. Click to turn it off."
 
 
 class PromptEdit(QtWidgets.QPlainTextEdit):
@@ -108,34 +113,10 @@ class Notice(QtWidgets.QFrame):
         self.setVisible(bool(words))
 
 
-class ModeButton(QtWidgets.QToolButton):
-    """One of several modes; the one that is on has the palette's highlight, which the style's own sunken look hardly shows."""
-
-    def __init__(self, words: str, tip: str) -> None:
-        super().__init__()
-        self.setText(words)
-        self.setToolTip(tip)
-        self.setCheckable(True)
-        self.setAutoExclusive(True)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
-
-    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802
-        """As the style draws it, in other colours while it is on."""
-        option = QtWidgets.QStyleOptionToolButton()
-        self.initStyleOption(option)
-        roles = QtGui.QPalette.ColorRole
-        if self.isChecked():
-            palette = QtGui.QPalette(option.palette)
-            palette.setColor(roles.Button, palette.color(roles.Highlight))
-            palette.setColor(roles.ButtonText, palette.color(roles.HighlightedText))
-            option.palette = palette
-        QtWidgets.QStylePainter(self).drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ToolButton, option)
-
-
 class PromptView(QtWidgets.QWidget):
     """The heart of the docker."""
 
-    WATCHES = frozenset({"form", "button", "can_generate", "why_not", "progress", "preview", "notice", "document"})
+    WATCHES = frozenset({"form", "button", "can_generate", "why_not", "progress", "preview", "notice", "document", "live"})
 
     def __init__(self, presenter: Presenter, icons: IconSource) -> None:
         super().__init__()
@@ -152,6 +133,8 @@ class PromptView(QtWidgets.QWidget):
         self.generate.setFont(font)
         self.count = Number("How many pictures, 1 to 16. Each has a seed of its own.", 1, 16)
         self.count.setPrefix("× ")
+        self.follow = Toggle("Live", "")
+        self.following = LiveView(presenter, icons)
         self.bar = QtWidgets.QProgressBar()
         self.bar.setRange(0, 1000)
         self.bar.setMinimumWidth(60)
@@ -164,19 +147,23 @@ class PromptView(QtWidgets.QWidget):
         self.notice = Notice(icons)
         modes = row(*self.modes.values())
         modes.setSpacing(0)
-        going = row(self.generate, self.count)
+        going = row(self.generate, self.count, self.follow)
         going.setStretch(0, 1)
-        self.setLayout(column(None, modes, self.prompt, self.change, self.words, going, self.progress, self.live, self.notice))
+        under_way = (self.progress, self.live, self.notice)
+        self.setLayout(column(None, modes, self.prompt, self.change, self.words, going, self.following, *under_way))
         self.prompt.edited.connect(lambda words: presenter.change(prompt=words))
         self.prompt.sent.connect(lambda: presenter.generate())
         self.change.moved.connect(lambda value: presenter.change(change=value))
         self.count.typed.connect(lambda value: presenter.change(count=value))
         self.generate.clicked.connect(lambda: presenter.generate())
+        self.follow.clicked.connect(lambda on: presenter.turn_live(bool(on)))
         self.cancel.clicked.connect(lambda: presenter.cancel())
         self.notice.dismiss.clicked.connect(lambda: presenter.dismiss())
 
-    def _mode_button(self, mode: Mode, words: str, tip: str) -> ModeButton:
-        button = ModeButton(words, tip)
+    def _mode_button(self, mode: Mode, words: str, tip: str) -> Toggle:
+        button = Toggle(words, tip)
+        button.setAutoExclusive(True)
+        button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
         button.clicked.connect(lambda: self._presenter.change(mode=mode))
         return button
 
@@ -189,11 +176,15 @@ class PromptView(QtWidgets.QWidget):
             self.change.put(presenter.form.change)
             self.change.setVisible(presenter.form.mode is Mode.REFINE)
             self.count.put(presenter.form.count)
+            self.follow.setChecked(presenter.form.live)
+            self.follow.setToolTip(LIVE_ON if presenter.form.live else LIVE_OFF)
         if names & {"form", "button", "can_generate", "why_not", "document"}:
             self.generate.setText(presenter.button)
             self.generate.setEnabled(presenter.can_generate)
             self.generate.setToolTip("Shift+Return in the prompt does the same." if presenter.can_generate else presenter.why_not)
             self.words.say(aim(presenter.form, presenter.document) if presenter.can_generate else presenter.why_not)
+        if "live" in names:
+            self.following.refresh()
         if "progress" in names:
             self._show_progress()
         if "preview" in names:

@@ -68,6 +68,17 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Live:
+    """What the docker shows while live is on. `words` say what is followed, or what it waits for; `tip` is for the picture."""
+
+    words: str
+    picture: Plane | None = None
+    tip: str = ""
+    working: bool = False
+    """Something newer is under way."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """One model as the docker offers it."""
 

@@ -153,6 +153,28 @@ class Choices(QtWidgets.QComboBox):
             event.ignore()
 
 
+class Toggle(QtWidgets.QToolButton):
+    """A button that stays down; while it is on it has the palette's highlight, which the style's own sunken look hardly shows."""
+
+    def __init__(self, words: str, tip: str) -> None:
+        super().__init__()
+        self.setText(words)
+        self.setToolTip(tip)
+        self.setCheckable(True)
+
+    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+        """As the style draws it, in other colours while it is on."""
+        option = QtWidgets.QStyleOptionToolButton()
+        self.initStyleOption(option)
+        roles = QtGui.QPalette.ColorRole
+        if self.isChecked():
+            palette = QtGui.QPalette(option.palette)
+            palette.setColor(roles.Button, palette.color(roles.Highlight))
+            palette.setColor(roles.ButtonText, palette.color(roles.HighlightedText))
+            option.palette = palette
+        QtWidgets.QStylePainter(self).drawComplexControl(QtWidgets.QStyle.ComplexControl.CC_ToolButton, option)
+
+
 class Section(QtWidgets.QWidget):
     """A part of the docker under a heading that folds it away."""
 

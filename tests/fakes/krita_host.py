@@ -16,7 +16,7 @@ from plugin_krita.protocol.errors import BadPicture
 from plugin_krita.protocol.geometry import Bounds, Extent
 from plugin_krita.protocol.planes import Layout, Plane
 
-from plugin_krita.host import CanvasProblem, Capture, DocumentCard, LayerCard
+from plugin_krita.host import CanvasProblem, Capture, DocumentCard, Glimpse, LayerCard
 
 
 def plane_of(array: np.ndarray) -> Plane:
@@ -67,6 +67,10 @@ class Document:
     preview: tuple[Bounds, Plane] | None = None
     previews: int = 0
     masks: list[Plane | None] = field(default_factory=list)
+    changes: int = 0
+    """Steps of what the artist did; a test that paints counts it."""
+    stroke: bool = False
+    looks: int = 0
 
     def __post_init__(self) -> None:
         if not self.layers:
@@ -84,17 +88,26 @@ class Document:
         self.selection = np.zeros((self.height, self.width), np.uint8)
         self.selection[y : y + height, x : x + width] = value
 
-    def seen(self) -> np.ndarray:
-        """The projection, BGRA."""
-        result = np.zeros((self.height, self.width, 4), np.float64)
+    def seen(self, part: tuple[slice, slice] = (slice(None), slice(None))) -> np.ndarray:
+        """The projection, BGRA, of all or of some rows and columns."""
+        result = np.zeros(self.layers[0].pixels[part].shape, np.float64)
         for layer in self.layers:
-            above = layer.pixels.astype(np.float64)
+            above = layer.pixels[part].astype(np.float64)
             alpha, below = above[..., 3:] / 255, result[..., 3:] / 255
             whole = alpha + below * (1 - alpha)
             mixed = above[..., :3] * alpha + result[..., :3] * below * (1 - alpha)
             result[..., :3] = np.divide(mixed, whole, out=np.zeros_like(mixed), where=whole > 0)
             result[..., 3:] = whole * 255
         return np.rint(result).astype(np.uint8)
+
+
+def _filled(pixels: np.ndarray) -> Bounds:
+    alpha = pixels[..., 3] > 0
+    if not alpha.any():
+        raise CanvasProblem("The layer is empty.")
+    rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
+    x, y = int(columns[0]), int(rows[0])
+    return Bounds(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
 
 
 class FakeHost:
@@ -106,6 +119,8 @@ class FakeHost:
         self.told: list[str] = []
         self.files: dict[str, Plane] = {}
         self.problem = ""
+        self.quick_pixels = 1 << 18
+        self.glances: list[tuple[Bounds, str | None]] = []
         self.thread = threading.get_ident()
 
     def close(self, key: str) -> Document:
@@ -148,20 +163,43 @@ class FakeHost:
         assert bounds.bottom <= one.height, "a capture beyond the canvas"
         part = (slice(bounds.y, bounds.bottom), slice(bounds.x, bounds.right))
         mask = None if one.selection is None else plane_of(one.selection[part])
-        return Capture(one.key, bounds, plane_of(one.seen()[part]), mask)
+        return Capture(one.key, bounds, plane_of(one.seen(part)), mask)
 
     def layer_pixels(self, key: str, bounds: Bounds | None = None) -> tuple[Bounds, Plane]:
+        layer = self._layer(key)
+        bounds = bounds or _filled(layer.pixels)
+        return bounds, plane_of(layer.pixels[bounds.y : bounds.bottom, bounds.x : bounds.right])
+
+    def stamp(self) -> object:
+        """As Krita's: of the history of changes, not of the pixels; while a stroke is painted, every time another."""
+        one = self._document()
+        one.looks += one.stroke
+        return (one.changes, one.looks, len(one.undo))
+
+    def at_once(self) -> int:
+        return self.quick_pixels
+
+    def glance(self, bounds: Bounds, layer: str | None = None) -> Glimpse:
+        one = self._document()
+        self.glances.append((bounds, layer))
+        assert bounds.width * bounds.height <= max(self.quick_pixels, bounds.width * 64), "too much at once"
+        if bounds.right > one.width or bounds.bottom > one.height:
+            raise CanvasProblem("The canvas has another size.")
+        part = (slice(bounds.y, bounds.bottom), slice(bounds.x, bounds.right))
+        if layer is not None:
+            return Glimpse(one.key, plane_of(self._layer(layer).pixels[part]))
+        seen = one.seen(part) if one.preview is None else one.seen(part) // 2
+        mask = None if one.selection is None or not one.selection.any() else plane_of(one.selection[part])
+        return Glimpse(one.key, plane_of(seen), mask)
+
+    def layer_box(self, layer: str) -> Bounds:
+        return _filled(self._layer(layer).pixels)
+
+    def _layer(self, key: str) -> Layer:
         layer = next((one for one in self._document().layers if one.key == key), None)
         if layer is None:
             raise CanvasProblem("The layer is gone.")
-        if bounds is None:
-            alpha = layer.pixels[..., 3] > 0
-            if not alpha.any():
-                raise CanvasProblem("The layer is empty.")
-            rows, columns = np.flatnonzero(alpha.any(1)), np.flatnonzero(alpha.any(0))
-            x, y = int(columns[0]), int(rows[0])
-            bounds = Bounds(x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y)
-        return bounds, plane_of(layer.pixels[bounds.y : bounds.bottom, bounds.x : bounds.right])
+        return layer
 
     def open_picture(self, path: str) -> Plane:
         if path not in self.files:

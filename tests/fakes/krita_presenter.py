@@ -42,6 +42,7 @@ class FakePresenter:
         self.notice = ""
         self.waiting = ""
         self.preview = None
+        self.live = None
         self.document = None
         self.layers = ()
         self.can_generate = False
@@ -100,6 +101,22 @@ class FakePresenter:
 
     def generate(self) -> None:
         self.asked.append(("generate",))
+
+    def turn_live(self, on: bool) -> None:
+        self.asked.append(("turn_live", on))
+        self.change(live=on)
+
+    def watched(self, visible: bool) -> None:
+        self.asked.append(("watched", visible))
+
+    def throw_live_dice(self) -> None:
+        self.asked.append(("throw_live_dice",))
+
+    def keep_live(self) -> None:
+        self.asked.append(("keep_live",))
+
+    def live_in_full(self) -> None:
+        self.asked.append(("live_in_full",))
 
     def cancel(self) -> None:
         self.asked.append(("cancel",))

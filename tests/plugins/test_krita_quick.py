@@ -21,7 +21,7 @@ from plugin_krita.protocol.planes import Plane
 
 from plugin_krita.background import Background
 from plugin_krita.form import Mode
-from plugin_krita.host import Capture
+from plugin_krita.host import Capture, Glimpse
 from protocol.geometry import Extent as TheirExtent
 from protocol.messages import Fetched, JobUpdate, Preview
 from protocol.messages import Stage as JobStage
@@ -41,6 +41,13 @@ class QuickHost(FakeHost):
         super().__init__(Document("big", SIDE, SIDE))
         self.whole = plane_of(np.full((SIDE, SIDE, 4), 200, np.uint8))
         self.mask = plane_of(np.full((SIDE, SIDE), 255, np.uint8))
+        self.pieces: dict[Extent, Plane] = {}
+
+    def glance(self, bounds: Bounds, layer: str | None = None) -> Glimpse:
+        self.glances.append((bounds, layer))
+        if bounds.extent not in self.pieces:
+            self.pieces[bounds.extent] = plane_of(np.full((bounds.height, bounds.width, 4), 200, np.uint8))
+        return Glimpse("big", self.pieces[bounds.extent])
 
     def capture(self, bounds: Bounds) -> Capture:
         return Capture("big", bounds, self.whole, self.mask if self.documents["big"].selection is not None else None)
@@ -122,6 +129,12 @@ def everything(stage: Stage) -> list[tuple[str, Callable[[], object]]]:
         ("export", lambda: one.export_character("a", "a.likeness")),
         ("import", lambda: one.import_character("gone.likeness")),
         ("start", one.start_backend),
+        ("live", lambda: one.turn_live(True)),
+        ("dice", one.throw_live_dice),
+        ("keep", one.keep_live),
+        ("in full", one.live_in_full),
+        ("hidden", lambda: one.watched(False)),
+        ("seen", lambda: one.watched(True)),
         ("tick", one.tick),
     ]
 
@@ -192,6 +205,41 @@ def test_with_pictures_of_four_megapixels_from_the_button_to_the_layer(stage: St
     stage.document.select(0, 0, SIDE, SIDE)
     stage.presenter.change(mode=mode, count=2)
     watch = Watch.best_of(lambda watch: from_the_button_to_the_layer(stage, backend, watch))
+    assert watch.slowest < LIMIT_S, watch.what
+
+
+def following_a_brush(stage: Stage, backend: PeopleBackend, watch: Watch) -> None:
+    """A canvas of four megapixels is read, sent small, its picture comes, and it is kept; then it is painted on, and all that again."""
+
+    def until(done: Callable[[], object]) -> None:
+        end = time.monotonic() + 120
+        while not done():
+            assert time.monotonic() < end, (stage.presenter.notice, stage.presenter.live)
+            watch("tick", stage.presenter.tick)
+            stage.turn()
+            time.sleep(0.001)
+
+    watch("turn live", lambda: stage.presenter.turn_live(True))
+    for _ in range(2):
+        known, steps, before = len(backend.pictures), len(stage.document.undo), stage.presenter.live.picture
+        stage.document.changes += 1
+        stage.presenter.throw_live_dice()
+        until(lambda known=known: len(backend.pictures) > known)
+        job = backend.pictures[-1]
+        submitted = next(one for one in backend.heard if getattr(one, "job", None) is job)
+        size = job.canvas.picture.extent
+        made = MadePicture(TheirPlane(TheirLayout.RGB8, size, bytes(size.area * 3)), 1)
+        backend.outcomes[submitted.job_id] = Pictures((made,), "m")
+        backend.say(JobUpdate(submitted.job_id, JobStage.DONE, note=submitted.note))
+        until(lambda before=before: stage.presenter.live.picture is not None and stage.presenter.live.picture is not before)
+        watch("keep", stage.presenter.keep_live)
+        until(lambda steps=steps: len(stage.document.undo) > steps)
+    watch("off", lambda: stage.presenter.turn_live(False))
+
+
+def test_live_on_four_megapixels(stage: Stage, backend: PeopleBackend):
+    stage.ready()
+    watch = Watch.best_of(lambda watch: following_a_brush(stage, backend, watch))
     assert watch.slowest < LIMIT_S, watch.what
 
 
