@@ -44,11 +44,13 @@ class Report:
     figures: tuple[Figure, ...]
     notes: tuple[str, ...] = ()
     not_measured: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    """Goals that were to be measured, and why they were not."""
 
     @property
     def good(self) -> bool:
-        """Whether all targets are met."""
-        return all(figure.met for figure in self.figures)
+        """Whether all targets are met, and none could not be measured."""
+        return all(figure.met for figure in self.figures) and not self.failed
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -59,6 +61,7 @@ class Report:
             parts += [f"{name} {seconds(value)}" for name, value in figure.seconds.items()]
             if parts:
                 said.append("     " + "; ".join(parts))
+        said += [f"FAILED: {reason}" for reason in self.failed]
         said += self.notes
         return said + [f"Not measured here: {reason}" for reason in self.not_measured]
 
@@ -72,6 +75,7 @@ class Report:
             "figures": [{**asdict(figure), "seconds": dict(figure.seconds), "met": figure.met} for figure in self.figures],
             "notes": list(self.notes),
             "not_measured": list(self.not_measured),
+            "failed": list(self.failed),
         }
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
 

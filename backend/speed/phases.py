@@ -28,6 +28,11 @@ class Phases:
     steps: float
     decoding: float
 
+    @property
+    def whole(self) -> float:
+        """Seconds of all of it."""
+        return self.before + self.steps + self.decoding
+
     def lines(self, protocol_s: float | None = None) -> list[str]:
         """In words, with each part's share. `protocol_s` is what the way to the backend and back takes beside it."""
         rest = self.before - self.text - self.face

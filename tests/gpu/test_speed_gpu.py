@@ -99,3 +99,16 @@ def test_float8_storage_takes_less_and_draws_nearly_the_same(tmp_path: Path) -> 
     difference = np.abs(usual.run(ada_at_the_sea())[0].pixels.astype(int) - small.run(ada_at_the_sea())[0].pixels.astype(int))
     assert on_device(small.parts.unet) < 0.65 * on_device(usual.parts.unet)
     assert difference.mean() < 8
+
+
+def test_the_benchmark_of_the_engine_measures_every_goal_in_sdxls_shapes(tmp_path: Path) -> None:
+    """What tests/speed/test_as_on_a_gpu.py goes through on a processor. Random weights, made on the GPU; about 11 GB of it."""
+    from backend.speed.engine_goals import Run
+    from backend.speed.run import measure_engine
+
+    report = measure_engine(settings(tmp_path, "cuda", "auto"), None, Run(steps=4, rounds=2, cancels=4), print)
+    print("\n".join(report.lines()))
+    assert not report.failed
+    assert {"G1", "G2", "G5", "G6", "G7", "G8", "G9", "G15"} == {figure.goal for figure in report.figures}
+    assert report.setting["shapes"] == "sdxl"
+    assert any("TFLOP/s" in note for note in report.notes)
