@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
+import importlib
 import re
 import shutil
 import sys
@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 
@@ -112,7 +113,7 @@ def mend(findings: Sequence[Finding], run: Callable[[list[str]], int], python: s
 
     `run` runs one command and returns its exit status.
     """
-    uv = None if _has_pip() else shutil.which("uv")
+    uv = None if has_pip() else shutil.which("uv")
     return all(run(command) == 0 for finding in findings for command in finding.commands(python, uv))
 
 
@@ -179,5 +180,10 @@ def _failure(module: str, load: Callable[[str], object]) -> str:
     return ""
 
 
-def _has_pip() -> bool:
-    return importlib.util.find_spec("pip") is not None
+def has_pip() -> bool:
+    """Whether this environment has pip, found by its files.
+
+    `importlib.util.find_spec` would ask the hook of setuptools first, which on Python 3.11 takes that for a run of pip: from then on
+    `import setuptools` fails in this process, and with it torch's compiler.
+    """
+    return PathFinder.find_spec("pip") is not None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path, PurePosixPath
 
+from ..runtime_check import has_pip
+
 PIP_S = 120.0
 """A wheel is a megabyte; a line that needs longer than this is taken for dead."""
 PLATFORMS = {
@@ -108,7 +110,7 @@ def contents(file: Path) -> dict[str, bytes]:
 
 def pip_words() -> list[str] | None:
     """The words that run pip: this Python's, else the one that waits in its ensurepip, which uv's environments have."""
-    if util.find_spec("pip") is not None:
+    if has_pip():
         return [sys.executable, "-m", "pip"]
     spec = util.find_spec("ensurepip")
     bundled = sorted((Path(spec.origin).parent / "_bundled").glob("pip-*.whl")) if spec is not None and spec.origin else []

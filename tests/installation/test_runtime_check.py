@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,3 +126,22 @@ def test_mending_stops_at_the_first_command_that_fails(tmp_path: Path) -> None:
 
     assert not mend(findings, refuse)
     assert len(commands) == 1
+
+
+def imports_setuptools(code: str) -> bool:
+    """Whether a fresh interpreter can import setuptools, as torch's compiler does, after `code`."""
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run([sys.executable, "-c", f"{code}\nimport setuptools"], cwd=root, capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(importlib.util.find_spec("setuptools") is None, reason="this environment has no setuptools")
+def test_looking_for_pip_leaves_torchs_compiler_its_setuptools() -> None:
+    assert imports_setuptools("from backend.addons.wheels import pip_words; pip_words()")
+    assert imports_setuptools("from backend.runtime_check import has_pip; has_pip()")
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="only up to Python 3.11 does setuptools bring a hook for distutils")
+@pytest.mark.skipif(importlib.util.find_spec("_distutils_hack") is None, reason="this environment has no such hook")
+def test_the_usual_way_of_looking_for_pip_would_not() -> None:
+    """The unsafe twin."""
+    assert not imports_setuptools("import importlib.util; importlib.util.find_spec('pip')")

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from fake_wheels import write_all
 
-from backend.runtime_check import Health, examine, mend
+from backend.runtime_check import Health, examine, has_pip, mend
 
-pytest.importorskip("pip")
+pytestmark = pytest.mark.skipif(not has_pip(), reason="this environment has no pip")
 
 
 @pytest.fixture(scope="module")
