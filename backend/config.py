@@ -33,7 +33,11 @@ class Settings:
     """`same`, or `float8`: the UNet and the ControlNets are kept in 8 bits a number and computed with in `dtype`. Half the memory, and not
     quite the same pictures."""
     compile: str = "no"
-    """`yes`: on a GPU, transformer blocks are compiled in the background; pictures are then alike to those before, not equal."""
+    """`yes`: on an NVIDIA GPU, blocks of the nets are compiled in the background; pictures are then alike to those before, not equal."""
+    graphs: str = "no"
+    """`yes`: on an NVIDIA GPU, the nets' kernels are captured (CUDA graphs) and started as one. The same kernels; it takes memory."""
+    attention: str = "auto"
+    """`auto`, `flash`, `efficient`, `cudnn`, `math`: how attention is computed on an NVIDIA GPU. They differ in their last bits."""
     alone: str = "no"
     """`yes`: painting commands compute in their own process instead of at the backend."""
 

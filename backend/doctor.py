@@ -53,6 +53,7 @@ def examine(settings: Settings, memory_gib: float | None = None) -> list[Note]:
         ("Python", _python),
         ("libraries", _libraries),
         ("torch", lambda: _torch(settings)),
+        ("attention", lambda: _attention(settings)),
         ("onnxruntime", _shared_modules),
         ("providers", _providers),
         ("models", lambda: _models(settings)),
@@ -106,6 +107,26 @@ def _torch(settings: Settings) -> list[Note]:
         cure = "The built-in model does not need one; SDXL does. Install the driver, and a build of torch with CUDA."
         notes.append(Note("GPU", State.ADVICE, there, cure))
     return notes
+
+
+def _attention(settings: Settings) -> list[Note]:
+    """Which kernels compute attention, and what else makes nets quicker here."""
+    from .pipelines import kernels
+
+    kernels.check(settings.attention)
+    device, dtype = device_and_dtype(settings)
+    if not device.startswith("cuda"):
+        idle = [name for name in ("compile", "graphs") if getattr(settings, name) == "yes"]
+        idle += ["attention"] if settings.attention != kernels.AUTO else []
+        there = f"; {' and '.join(idle)} in the settings would act on an NVIDIA GPU" if idle else ""
+        return [Note("attention", State.GOOD, f"torch's own on {device}{there}")]
+    kernels.prefer(settings.attention)
+    found = {family: [kernels.chosen(device, dtype, width) for width in widths] for family, widths in kernels.WIDTHS.items()}
+    poor = settings.attention != "math" and any({"math", "none"} & set(names) for names in found.values())
+    said = ", ".join(f"{' and '.join(dict.fromkeys(names))} for {family}" for family, names in found.items())
+    how = f"; blocks are {'' if settings.compile == 'yes' else 'not '}compiled, nets {'' if settings.graphs == 'yes' else 'not '}captured"
+    cure = "Only plain matrices are left for attention here, which is slow. Use float16, or a build of torch for this card." if poor else ""
+    return [Note("attention", State.ADVICE if poor else State.GOOD, f"{said} ({settings.attention}){how}", cure)]
 
 
 def _shared_modules() -> list[Note]:

@@ -212,19 +212,31 @@ def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
 
 
 def tune(parts: Parts, settings: Settings) -> None:
-    """Storage and compiling as the settings have it, before anything of `parts` is loaded; InvalidRequest for other words."""
+    """Storage, compiling, capturing and attention as the settings have it, before anything of `parts` is loaded; InvalidRequest for other
+    words. All but storage are for NVIDIA's GPUs and do nothing elsewhere."""
     import torch
+
+    from .pipelines import kernels
 
     if settings.storage not in STORAGE:
         raise InvalidRequest(f"There is no storage {settings.storage!r}; it is one of {', '.join(STORAGE)}.")
-    if settings.compile not in ("yes", "no"):
-        raise InvalidRequest(f'The setting compile is "yes" or "no", not {settings.compile!r}.')
+    for name in ("compile", "graphs"):
+        if getattr(settings, name) not in ("yes", "no"):
+            raise InvalidRequest(f'The setting {name} is "yes" or "no", not {getattr(settings, name)!r}.')
+    kernels.check(settings.attention)
     if settings.storage == "float8":
         parts.storage = torch.float8_e4m3fn
-    if settings.compile == "yes" and parts.device.type == "cuda":  # on processors nothing is gained
+    if parts.device.type != "cuda":
+        return
+    kernels.prefer(settings.attention)
+    if settings.compile == "yes":
         from .pipelines.compiled import Compiler
 
-        parts.compiler = Compiler(cache=cache_home(os.environ) / "likeness" / "compiled", say=lambda words: print(f"compiler: {words}"))
+        parts.compiler = Compiler(cache=cache_home(os.environ) / "compiled", say=lambda words: print(f"compiler: {words}"))
+    if settings.graphs == "yes":
+        from .pipelines.graphs import CudaCapturer, Graphs
+
+        parts.graphs = Graphs(CudaCapturer(parts.device), say=lambda words: print(f"graphs: {words}"))
 
 
 def _hint(settings: Settings) -> str:

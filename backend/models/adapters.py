@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,8 +55,7 @@ class AdapterKind(Enum):
         return self in {AdapterKind.INSTANT_ID, AdapterKind.FACE_ID_PORTRAIT_RAW}
 
 
-@dataclass(frozen=True, slots=True)
-class LoraPair:
+class LoraPair(NamedTuple):
     """The low-rank additions of one attention layer, at scale 1 (the official files carry no alpha)."""
 
     query: Factors

@@ -7,6 +7,10 @@ one.
 
 Processors hold tokens and cached tensors but no weights of the UNet, and are plain objects, not modules: nothing enters a state dict, and
 putting the former processors back leaves the module as it was, bit for bit.
+
+All that depends on the picture and the step (which lanes act, their keys, values and scales) is found by `LanedAttention.made_ready`; what
+follows is arithmetic on tensors alone. By itself a processor makes itself ready at each call. Compilers want it done before the block is
+entered (`compiled`), CUDA graphs before the net is (`entries`): they put the outcome into `ready`, and the call is then free of state.
 """
 
 from __future__ import annotations
@@ -14,7 +18,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -33,12 +39,32 @@ TEXTS_KEPT = 16
 memory."""
 
 
+class ReadyLane(NamedTuple):
+    """A lane as one layer needs it in one step: keys and values (B, heads, T, width), the scale as a number or as a tensor () in float32,
+    and the region (B, N, 1) for N queries."""
+
+    key: Tensor
+    value: Tensor
+    scale: float | Tensor
+    region: Tensor | None
+
+
+class Ready(NamedTuple):
+    """All that one layer needs beside its input: the text's keys and values (B, heads, T, width), or None where a layer attends to its own
+    input; the lanes that act in this step; and their LoRAs."""
+
+    text: tuple[Tensor, Tensor] | None
+    lanes: tuple[ReadyLane, ...]
+    loras: tuple[LoraPair, ...]
+
+
 @dataclass(slots=True)
 class Clock:
     """Which sampling step runs. `steps` is asked when needed, because image-to-image decides its number of steps after the call began."""
 
     steps: Callable[[], int] = lambda: 1
     step: int = 0
+    _scales: dict[tuple[int, float, float], Tensor] = field(default_factory=dict[tuple[int, float, float], Tensor])
 
     def within(self, window: Window) -> bool:
         """Whether the running step lies in `window`; the same rule as diffusers' `controlnet_keep`, so that both kinds of window agree."""
@@ -48,6 +74,14 @@ class Clock:
     def pace(self, schedule: Schedule, window: Window) -> float:
         """How much of a weight with this schedule counts in the running step."""
         return pace(schedule, window, self.step, self.steps())
+
+    def scale(self, lane: Lane, factor: float, device: torch.device) -> Tensor:
+        """The weight of `lane` in the running step, times `factor`, as a tensor () in float32: the same object for all layers with that
+        factor, and never that of another lane, so that which tensors are the same does not depend on the weights."""
+        name = (id(lane), factor, lane.weight * factor * self.pace(lane.schedule, lane.window))
+        if name not in self._scales:
+            self._scales[name] = torch.full((), name[2], dtype=torch.float32, device=device)  # filled there, so nothing waits
+        return self._scales[name]
 
 
 @dataclass(slots=True, eq=False)
@@ -68,9 +102,9 @@ class Lane:
     region: Tensor | None = None
     schedule: Schedule = STEADY
 
-    def scale(self, index: int) -> float:
+    def factor(self, index: int) -> float:
         """The factor at attention processor `index`."""
-        return self.weight if self.layers is None else self.weight * self.layers.get(index, 0.0)
+        return 1.0 if self.layers is None else self.layers.get(index, 0.0)
 
 
 @dataclass(slots=True, eq=False)
@@ -80,9 +114,11 @@ class LanedAttention:
     index: int
     lanes: Sequence[Lane] = ()
     clock: Clock = field(default_factory=Clock)
+    ready: Ready | None = None
+    """What `made_ready` gave for the call that comes; None to have it found in the call."""
     _text: dict[tuple[int, ...], Cached] = field(default_factory=dict[tuple[int, ...], Cached])
     _image: dict[tuple[int, int], tuple[Tensor, Tensor]] = field(default_factory=dict[tuple[int, int], tuple[Tensor, Tensor]])
-    _regions: dict[tuple[int, int], Tensor] = field(default_factory=dict[tuple[int, int], Tensor])
+    _regions: dict[tuple[int, int, int], Tensor] = field(default_factory=dict[tuple[int, int, int], Tensor])
 
     def __call__(
         self,
@@ -94,69 +130,91 @@ class LanedAttention:
         **_: Untyped,
     ) -> Tensor:
         """(B, N, C) -> (B, N, C): what `attn` computes, with the lanes that are active in this step."""
-        active = [lane for lane in self.lanes if self.clock.within(lane.window)]
-        loras = [lane.adapter.lora[self.index] for lane in active if self.index in lane.adapter.lora]
-        residual = hidden_states
-        batch = hidden_states.shape[0]
-        query = self._heads(attn, _with_lora(attn.to_q(hidden_states), hidden_states, [lora.query for lora in loras]))
-        key, value = self._keys_and_values(attn, hidden_states, encoder_hidden_states, loras)
-        if attention_mask is not None:
-            length = (hidden_states if encoder_hidden_states is None else encoder_hidden_states).shape[1]
-            attention_mask = attn.prepare_attention_mask(attention_mask, length, batch).view(batch, attn.heads, -1, length)
-        out = _join(F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask)).to(query.dtype)
-        if encoder_hidden_states is not None:
-            for lane in active:
-                out = self._add(attn, out, query, lane)
-        projected = attn.to_out[1](_with_lora(attn.to_out[0](out), out, [lora.out for lora in loras]))
-        if attn.residual_connection:
-            projected = projected + residual
-        return projected / attn.rescale_output_factor
+        ready = self.ready
+        if ready is None:
+            ready = self.made_ready(attn, encoder_hidden_states, hidden_states.shape[0], hidden_states.shape[1], as_tensors=False)
+        return attend(attn, hidden_states, encoder_hidden_states, attention_mask, ready)
 
-    def _keys_and_values(self, attn: Untyped, hidden: Tensor, text: Tensor | None, loras: Sequence[LoraPair]) -> tuple[Tensor, Tensor]:
+    def made_ready(self, attn: Untyped, text: Tensor | None, batch: int, queries: int, as_tensors: bool) -> Ready:
+        """What the layer `attn` needs in the running step for an input (batch, queries, C) and `text` (batch, T, C'), None for
+        self-attention. Scales are numbers, or tensors for who must not have numbers in a graph (`as_tensors`)."""
+        active = [lane for lane in self.lanes if self.clock.within(lane.window)]
+        loras = tuple(lane.adapter.lora[self.index] for lane in active if self.index in lane.adapter.lora)
         if text is None:
-            return self._project(attn, hidden, loras)
+            return Ready(None, (), loras)
+        lanes = (self._lane(attn, lane, batch, queries, as_tensors) for lane in active)
+        return Ready(self._keys_and_values(attn, text, loras), tuple(lane for lane in lanes if lane is not None), loras)
+
+    def _keys_and_values(self, attn: Untyped, text: Tensor, loras: Sequence[LoraPair]) -> tuple[Tensor, Tensor]:
         name = (id(text), *map(id, loras))
         cached = self._text.get(name)
         if cached is None:
             if len(self._text) >= TEXTS_KEPT:
                 self._text.clear()
             source = attn.norm_encoder_hidden_states(text) if attn.norm_cross else text
-            cached = self._text[name] = (text, *self._project(attn, source, loras))
+            cached = self._text[name] = (text, *_keys_and_values(attn, source, loras))
         return cached[1], cached[2]
 
-    def _project(self, attn: Untyped, source: Tensor, loras: Sequence[LoraPair]) -> tuple[Tensor, Tensor]:
-        key = _with_lora(attn.to_k(source), source, [lora.key for lora in loras])
-        value = _with_lora(attn.to_v(source), source, [lora.value for lora in loras])
-        return self._heads(attn, key), self._heads(attn, value)
-
-    def _add(self, attn: Untyped, out: Tensor, query: Tensor, lane: Lane) -> Tensor:
-        scale = lane.scale(self.index) * self.clock.pace(lane.schedule, lane.window)
+    def _lane(self, attn: Untyped, lane: Lane, batch: int, queries: int, as_tensors: bool) -> ReadyLane | None:
+        factor = lane.factor(self.index)
+        scale: float | Tensor = lane.weight * factor * self.clock.pace(lane.schedule, lane.window)
         if scale == 0:
-            return out
-        batch = query.shape[0]
+            return None
         pair = self._image.get((id(lane), batch))
         if pair is None:
             tokens, (key, value) = lane.tokens[-batch:], lane.adapter.layers[self.index]  # the conditional half where it is alone
-            pair = self._image[id(lane), batch] = (self._heads(attn, F.linear(tokens, key)), self._heads(attn, F.linear(tokens, value)))
-        image = _join(F.scaled_dot_product_attention(query, *pair)).to(query.dtype)
-        if lane.region is not None:
-            image = image * self._region(lane, image)
-        return out + scale * image
+            pair = self._image[id(lane), batch] = (_heads(attn, F.linear(tokens, key)), _heads(attn, F.linear(tokens, value)))
+        if as_tensors:
+            scale = self.clock.scale(lane, factor, pair[0].device)
+        return ReadyLane(*pair, scale, self._region(lane, batch, queries, pair[0].dtype))
 
-    def _region(self, lane: Lane, like: Tensor) -> Tensor:
+    def _region(self, lane: Lane, batch: int, queries: int, dtype: torch.dtype) -> Tensor | None:
+        if lane.region is None:
+            return None
         from diffusers.image_processor import IPAdapterMaskProcessor
 
-        name = (id(lane), like.shape[1])
+        name = (id(lane), batch, queries)
         if name not in self._regions:
-            assert lane.region is not None
-            mask = IPAdapterMaskProcessor.downsample(lane.region, like.shape[0], like.shape[1], 1)
-            self._regions[name] = mask.to(like.dtype)
+            self._regions[name] = IPAdapterMaskProcessor.downsample(lane.region, batch, queries, 1).to(dtype)
         return self._regions[name]
 
-    @staticmethod
-    def _heads(attn: Untyped, states: Tensor) -> Tensor:
-        batch, _, width = states.shape
-        return states.view(batch, -1, attn.heads, width // attn.heads).transpose(1, 2)
+
+def attend(attn: Untyped, hidden: Tensor, text: Tensor | None, mask: Tensor | None, ready: Ready) -> Tensor:
+    """Attention of `attn` from `hidden` (B, N, C) to what is `ready`, or to itself; nothing but arithmetic on tensors, for compilers."""
+    batch = hidden.shape[0]
+    query = _heads(attn, _with_lora(attn.to_q(hidden), hidden, [lora.query for lora in ready.loras]))
+    key, value = _keys_and_values(attn, hidden, ready.loras) if ready.text is None else ready.text
+    if mask is not None:
+        length = (hidden if text is None else text).shape[1]
+        mask = attn.prepare_attention_mask(mask, length, batch).view(batch, attn.heads, -1, length)
+    out = _join(F.scaled_dot_product_attention(query, key, value, attn_mask=mask)).to(query.dtype)
+    for lane in ready.lanes:
+        image = _join(F.scaled_dot_product_attention(query, lane.key, lane.value)).to(query.dtype)
+        if lane.region is not None:
+            image = image * lane.region
+        out = out + _scaled(image, lane.scale)
+    projected = attn.to_out[1](_with_lora(attn.to_out[0](out), out, [lora.out for lora in ready.loras]))
+    if attn.residual_connection:
+        projected = projected + hidden
+    return projected / attn.rescale_output_factor
+
+
+def _scaled(image: Tensor, scale: float | Tensor) -> Tensor:
+    """`scale * image`, rounded once also where the scale is a tensor: torch would first bring a tensor's number to half precision."""
+    if isinstance(scale, Tensor):
+        return (scale * image.to(scale.dtype)).to(image.dtype)
+    return scale * image
+
+
+def _keys_and_values(attn: Untyped, source: Tensor, loras: Sequence[LoraPair]) -> tuple[Tensor, Tensor]:
+    key = _with_lora(attn.to_k(source), source, [lora.key for lora in loras])
+    value = _with_lora(attn.to_v(source), source, [lora.value for lora in loras])
+    return _heads(attn, key), _heads(attn, value)
+
+
+def _heads(attn: Untyped, states: Tensor) -> Tensor:
+    batch, _, width = states.shape
+    return states.view(batch, -1, attn.heads, width // attn.heads).transpose(1, 2)
 
 
 def _join(states: Tensor) -> Tensor:

@@ -51,11 +51,16 @@ class Leash:
 
 
 @contextmanager
-def checked(modules: Iterable[Untyped], check: Callable[[], None], device: torch.device) -> Generator[None]:
-    """Call `check` before every block of `modules` (UNet, ControlNets, VAE): it may raise, which ends the call at once."""
-    leash = Leash(_cuda_mark) if device.type == "cuda" else None
+def checked(
+    modules: Iterable[Untyped], check: Callable[[], None], device: torch.device, asleep: Callable[[], bool] = lambda: False
+) -> Generator[None]:
+    """Call `check` before every block of `modules` (UNet, ControlNets, VAE): it may raise, which ends the call at once. Not while `asleep`
+    says that a device only notes what it is asked for."""
+    leash = leash_for(device)
 
     def before(*_: object) -> None:
+        if asleep():
+            return
         check()
         if leash is not None:
             leash()
@@ -66,6 +71,11 @@ def checked(modules: Iterable[Untyped], check: Callable[[], None], device: torch
     finally:
         for handle in handles:
             handle.remove()
+
+
+def leash_for(device: torch.device, blocks: int = BLOCKS_PER_MARK) -> Leash | None:
+    """A leash for a device that runs after the processor, None for others."""
+    return Leash(_cuda_mark, blocks) if device.type == "cuda" else None
 
 
 def _small_blocks(modules: Iterable[Untyped]) -> list[Untyped]:

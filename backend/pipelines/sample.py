@@ -22,6 +22,7 @@ from protocol.geometry import Extent
 from ..models.adapters import Untyped
 from ..models.inversions import Inversion
 from ..models.parts import Parts
+from .accelerated import accelerated
 from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
 from .checks import checked
@@ -123,11 +124,10 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
             stack.enter_context(paced(item, clock))
         nets = [item.net for item in recipe.nets]
         stack.enter_context(joined(nets))
-        if parts.compiler is not None and not (recipe.loras or parts.storage or parts.residency.streams):  # these act in blocks
-            stack.enter_context(parts.compiler.within([parts.unet, *nets]))
+        asleep = stack.enter_context(accelerated(parts, nets, hooks.check, worn=bool(recipe.loras)))
         people = [net for net in nets if isinstance(net, IdentityNet)]
         stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
-        stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device))
+        stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device, asleep))
         stack.enter_context(rescaled(parts.unet, schedule, recipe.guidance_rescale))
         if recipe.tiled:
             stack.enter_context(tiled(parts.base["vae"]))

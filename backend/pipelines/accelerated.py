@@ -1,0 +1,54 @@
+"""Compiled blocks and CUDA graphs around the nets of one picture, where these are on and can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from ..models.adapters import Untyped
+from ..models.memory_plan import Role, Stay, stay
+from ..models.parts import Parts
+from .checks import leash_for
+from .compiled import Compiler
+from .entries import Call, entered
+from .graphs import Graphs
+from .union import UnionMember
+
+
+@contextmanager
+def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None], worn: bool) -> Generator[Callable[[], bool]]:
+    """While a picture is drawn by the UNet of `parts` and `nets`, with our processors attached. `check` is asked before each net, and may
+    raise. Gives what says whether a device only notes, right now, what it is asked for.
+
+    Nothing happens where LoRAs are worn, or where weights are stored in other numbers or streamed: these act within blocks.
+    """
+    compiler: Compiler | None = parts.compiler
+    graphs: Graphs | None = parts.graphs if _all_stays(parts) else None
+    if worn or parts.storage is not None or parts.residency.streams or (compiler is None and graphs is None):
+        yield lambda: False
+        return
+    with ExitStack() as stack:
+        # What a union network is given lies in Python until its last picture comes, where no graph finds it.
+        modules = [parts.unet, *(net for net in nets if not isinstance(net, UnionMember))]
+        compiled = 0 if compiler is None else stack.enter_context(compiler.within(modules))
+        if graphs is not None:
+            stack.enter_context(graphs.within(compiled))
+            stack.enter_context(entered(modules, _by_graphs(parts, graphs, compiler, check)))
+        yield lambda: graphs is not None and graphs.capturing
+
+
+def _by_graphs(parts: Parts, graphs: Graphs, compiler: Compiler | None, check: Callable[[], None]) -> Callable[[Call], Untyped]:
+    leash = leash_for(parts.device, blocks=1)  # a graph is one thing to ask for: the processor would be through before the device began
+
+    def through(call: Call) -> Untyped:
+        check()
+        if leash is not None:
+            leash()
+        return graphs.call(call, may_capture=compiler is None or compiler.idle)
+
+    return through
+
+
+def _all_stays(parts: Parts) -> bool:
+    """Whether UNet and ControlNets are on the device between pictures: a graph knows where they are."""
+    return all(stay(parts.residency.level, role) is Stay.DEVICE for role in (Role.UNET, Role.NET))
