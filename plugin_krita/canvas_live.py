@@ -59,6 +59,8 @@ class Watch:
             return
         self._searched_at = time.monotonic()
         self._models = [model for model in self._models if not is_deleted(model)]
+        if Krita.instance().activeWindow() is None:
+            return  # Krita crashes when it is asked for the dockers of no window
         for docker in Krita.instance().dockers():
             if docker.objectName() == HISTORY:
                 for view in docker.findChildren(QtWidgets.QAbstractItemView):
@@ -92,5 +94,6 @@ def glance(document: Any, node: Any, bounds: Bounds) -> Plane:  # noqa: ANN401 -
         return node_pixels(node, bounds)
     if direct:
         return Plane(Layout.BGRA8, bounds.extent, bytes(document.pixelData(x, y, width, height)))
-    # Krita's own conversion for its screen, which knows every depth. 8-bit pixels of another profile come as they are.
+    # Krita's own conversion for its screen, which knows every depth. RGB comes out as `document_pixels` has it, but for 8-bit pixels of
+    # another profile, which come as they are; inks and Lab by another rendering intent, which strong colours show. It is for a draft.
     return plane_of(document.projection(x, y, width, height))

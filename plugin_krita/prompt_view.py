@@ -149,8 +149,10 @@ class PromptView(QtWidgets.QWidget):
         modes.setSpacing(0)
         going = row(self.generate, self.count, self.follow)
         going.setStretch(0, 1)
-        under_way = (self.progress, self.live, self.notice)
-        self.setLayout(column(None, modes, self.prompt, self.change, self.words, going, self.following, *under_way))
+        # What is small comes first: a picture must not push the bar and the notice out of sight.
+        self.setLayout(
+            column(None, modes, self.prompt, self.change, self.words, going, self.progress, self.notice, self.following, self.live)
+        )
         self.prompt.edited.connect(lambda words: presenter.change(prompt=words))
         self.prompt.sent.connect(lambda: presenter.generate())
         self.change.moved.connect(lambda value: presenter.change(change=value))
