@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bones import JOINTS
+from .chores import Steps
 from .protocol.errors import InvalidRequest
 from .protocol.limits import PIXELS, SIDE
 
@@ -50,6 +51,17 @@ def draw_skeleton(joints: Sequence[Place | None], width: int, height: int, stick
     A limb is drawn when both its joints are there. Places are truncated to whole pixels, as the annotator does. `stick` is for networks
     that were trained on thicker limbs (`stick_for_large`). Raises `InvalidRequest` for anything but 18 joints.
     """
+    steps = skeleton_in_steps(joints, width, height, stick)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            drawn: Pixels = done.value
+            return drawn
+
+
+def skeleton_in_steps(joints: Sequence[Place | None], width: int, height: int, stick: int = STICK) -> Steps[Pixels]:
+    """The same as `draw_skeleton`, limb by limb, a millisecond each: for pictures that follow while the artist poses."""
     if len(joints) != len(JOINTS) or not all(joint is None or _usable(joint) for joint in joints):
         raise InvalidRequest(f"A skeleton has {len(JOINTS)} joints, each an x and a y in pixels or nothing.")
     canvas = _black(width, height)
@@ -57,6 +69,7 @@ def draw_skeleton(joints: Sequence[Place | None], width: int, height: int, stick
         start, end = joints[first], joints[second]
         if start is not None and end is not None:
             _limb(canvas, start, end, stick, _shaded(colour))
+            yield
     for joint, colour in zip(joints, COLOURS, strict=True):
         if joint is not None:
             _disc(canvas, joint, stick, colour)

@@ -14,8 +14,8 @@ _COLOUR_TYPES = {Layout.A8: 0, Layout.RGB8: 2, Layout.RGBA8: 6, Layout.BGRA8: 6}
 """PNG's own numbers (W3C PNG, 11.2.2): grey, RGB, RGB with alpha."""
 
 
-def png_of(plane: Plane) -> bytes:
-    """The plane as an 8-bit PNG. Raises `TooLarge` or `BadPicture` when its bytes are not what it says."""
+def png_of(plane: Plane, level: int = 1) -> bytes:
+    """The plane as an 8-bit PNG; `level` is zlib's, 0 … 9. Raises `TooLarge` or `BadPicture` when its bytes are not what it says."""
     plane.check()
     width, height, channels = plane.extent.width, plane.extent.height, plane.layout.channels
     rows = np.frombuffer(plane.data, dtype=np.uint8).reshape(height, width, channels)
@@ -24,7 +24,7 @@ def png_of(plane: Plane) -> bytes:
     # Every row begins with the number of its filter; "none" is the fastest, and these files do not go over a wire.
     filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows.reshape(height, -1)], axis=1)
     head = struct.pack(">IIBBBBB", width, height, 8, _COLOUR_TYPES[plane.layout], 0, 0, 0)
-    body = zlib.compress(filtered.tobytes(), 1)
+    body = zlib.compress(filtered.tobytes(), level)
     return SIGNATURE + _chunk(b"IHDR", head) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol
 
 from .chores import Chores
+from .live import Live
 from .people import People, Pictures
 from .protocol.client import Client
 from .protocol.desk.errands import Answer, Errands
@@ -76,6 +77,7 @@ class Presenter:
         self._errands, self._chores = Errands(client), Chores()
         self._studio = Studio(self._errands, self._chores, store, shelf, pictures, now_ms)
         self.people = People(self._errands, self._chores, pictures)
+        self.live = Live(client, self._chores, self.model, self._is_known, self._live_waits)
         self.models: tuple[ModelInfo, ...] = ()
         self._unavailable = launcher.available()
         self._started_at: float | None = None
@@ -102,6 +104,8 @@ class Presenter:
     @property
     def busy(self) -> bool:
         """Whether the next tick should come soon."""
+        if self.live.on:
+            return True
         return self._chores.waiting > 0 or self.progress is not None or bool(self.people.making) or not self._client.idle
 
     @property
@@ -172,6 +176,7 @@ class Presenter:
             raise InvalidRequest(f"{len(shots)} shots are more than one press takes. Choose at most {SHOTS}.")
         if wish.model and self.models and self.model(wish.model) is None:
             raise InvalidRequest(f"There is no model called {wish.model!r} here. Choose one from the list.")
+        self.live.give_way()
         return self._studio.ask(wish.changed(), shots, self.model(wish.model))
 
     def ended(self, press: int) -> Ended:
@@ -204,8 +209,12 @@ class Presenter:
         if self._closed:
             return False
         self._poll()
+        self._follow()
         self._work()
-        now = (self.backend, self.notice, self.progress, self.results, self.characters, self.models, self.preview, self.people.making)
+        now = (
+            *(self.backend, self.notice, self.progress, self.results, self.characters, self.models, self.preview, self.people.making),
+            *(self.live.on, self.live.sentence, self.live.picture),
+        )
         changed, self._told = now != self._told, now
         return changed
 
@@ -220,11 +229,17 @@ class Presenter:
             self._route(event)
 
     @guarded
+    def _follow(self) -> None:
+        self.live.turn()
+
+    @guarded
     def _work(self) -> None:
         self._chores.turn()
 
     @guarded
     def _route(self, event: Event) -> None:
+        if self.live.route(event):
+            return
         match event:
             case LinkChanged():
                 self._link_changed(event)
@@ -237,6 +252,17 @@ class Presenter:
                 self._errands.say(str(event.error))
             case _:
                 pass  # of a session that is over, or a kind of a newer backend
+
+    def _is_known(self, character: str) -> bool:
+        return any(card.name == character for card in self.characters)
+
+    def _live_waits(self) -> str:
+        """Why no live picture can be asked for at the moment, as a sentence; "" when one can."""
+        if not self.connected:
+            return "Live waits for the backend, which is not connected."
+        if not self.models:
+            return self.backend.sentence
+        return "The picture under way comes first; live ones go on after it." if self.progress is not None else ""
 
     def _link_changed(self, event: LinkChanged) -> None:
         if event.link is Link.CONNECTED:
@@ -261,8 +287,11 @@ class Presenter:
             self._errands.ask(self._client.ask_status(), status, lambda code, sentence: None)
 
     def close(self) -> None:
-        """Leave: accepted jobs go on at the backend and are found again."""
+        """Leave: accepted jobs go on at the backend and are found again; live ones end."""
         if not self._closed:
             self._closed = True
+            if self.live.on:
+                self.live.end()
+                self._client.poll()  # sends that
             self._chores.clear()
             self._client.close()

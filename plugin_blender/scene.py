@@ -6,7 +6,8 @@ Everything is read from an evaluated depsgraph, so constraints, drivers, shape k
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import bpy
@@ -19,6 +20,7 @@ from .camera import Camera, Frame, Lens
 from .figure import HEAD_JOINTS, Figure, Mark
 from .head import HeadFrame, head_frame
 from .protocol.errors import LikenessError
+from .scene_groups import Groups
 
 Floats = NDArray[np.float64]
 
@@ -103,14 +105,38 @@ def forget_correction(armature: Any, part: str) -> None:  # noqa: ANN401
         del armature[CORRECTIONS]
 
 
-def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, head: Any = None) -> Figure:  # noqa: ANN401
-    """The person of an armature object and a head's mesh object, either of which may be missing, as the camera sees them now."""
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What a person is read from: objects of the file, held for one call only. `armature` is None without a rig."""
+
+    armature: Any
+    rig: RigMap
+    meshes: Sequence[Any]
+    empties: Sequence[Any]
+    groups: Groups
+
+
+def parts_of(armature: Any, head: Any) -> Parts:  # noqa: ANN401
+    """An armature object and a head's mesh object, either of which may be None, and what belongs to them."""
     if armature is None and head is None:
         raise SceneProblem("Neither a rig nor a head is chosen. Choose an armature in the panel, or a head with its five face points.")
     rig = rig_of(armature) if armature else RigMap("", {})
-    posed = armature.evaluated_get(depsgraph) if armature else None
+    meshes = [head] if head else list(_meshes_of(armature))
+    empties = [thing for thing in _below(armature, head) if thing.type == "EMPTY"]
+    return Parts(armature, rig, meshes, empties, Groups(tuple(FACE_NAMES.values())))
+
+
+def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, head: Any = None) -> Figure:  # noqa: ANN401
+    """The person of an armature object and a head's mesh object, either of which may be missing, as the camera sees them now."""
+    return figure_from(parts_of(armature, head), depsgraph, lambda frame: Sight(scene, depsgraph, camera, frame))
+
+
+def figure_from(parts: Parts, depsgraph: Any, looking: Callable[[HeadFrame | None], Sight]) -> Figure:  # noqa: ANN401
+    """The same, by lines of sight that `looking` makes for the head's frame; None where the rig names no head."""
+    rig = parts.rig
+    posed = parts.armature.evaluated_get(depsgraph) if parts.armature else None
     frame = _head_frame(posed, rig) if posed else None
-    eyes = Sight(scene, depsgraph, camera, frame)
+    eyes = looking(frame)
     joints: dict[str, tuple[Floats, str]] = {}
     for joint in JOINTS:
         place = _on_rig(posed, rig, joint) if posed else None
@@ -119,15 +145,13 @@ def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, 
         elif frame and joint in HEAD_JOINTS and joint not in rig.left_out:
             joints[joint] = (frame.place(joint), "estimate")
     joints = {joint: (eyes.skin(joint, *found) if joint in HEAD_JOINTS else found[0], found[1]) for joint, found in joints.items()}
-    meshes = [head] if head else list(_meshes_of(armature))
-    empties = [thing for thing in _below(armature, head) if thing.type == "EMPTY"]
-    face = {point: _face_point(point, depsgraph, eyes, rig, posed, meshes, empties) for point in FACE_POINTS}
+    face = {point: _face_point(point, depsgraph, eyes, posed, parts) for point in FACE_POINTS}
     # What was placed by hand on the face is the better eye and nose for the skeleton, too.
     joints.update({p: found for p, found in face.items() if found and p in joints and found[1] in {"group", "empty"}})
     marks = {joint: eyes.mark(joint, *found, looked_for=joint in HEAD_JOINTS) for joint, found in joints.items()}
     return Figure(
-        camera.frame.width,
-        camera.frame.height,
+        eyes.camera.frame.width,
+        eyes.camera.frame.height,
         tuple(marks.get(joint) for joint in JOINTS),
         tuple(eyes.mark(point, *found) if found else None for point, found in face.items()),
     )
@@ -142,15 +166,15 @@ class Sight:
     """Lines of sight from a camera through the evaluated scene. Objects that are not rendered hide nothing."""
 
     def __init__(self, scene: Any, depsgraph: Any, camera: Camera, frame: HeadFrame | None) -> None:  # noqa: ANN401
-        self._scene, self._depsgraph, self._camera, self.frame = scene, depsgraph, camera, frame
+        self._scene, self._depsgraph, self.camera, self.frame = scene, depsgraph, camera, frame
 
     def mark(self, part: str, place: Floats, source: str, looked_for: bool = True) -> Mark:
         """A place in the world as a point of the picture; a joint of the body is not `looked_for`, it always lies inside something."""
-        x, y, depth = self._camera.project(place)[0]
+        x, y, depth = self.camera.project(place)[0]
         seen = depth > 0
         if seen and looked_for:
-            facing = self.frame is None or self.frame.faces(part, self._camera.backward(place))
-            seen = facing and self._is_clear(part, place)
+            facing = self.frame is None or self.frame.faces(part, self.camera.backward(place))
+            seen = facing and self.is_clear(part, place)
         return Mark(float(x), float(y), float(depth), bool(seen), source)
 
     def skin(self, part: str, place: Floats, source: str) -> Floats:
@@ -161,10 +185,10 @@ class Sight:
         hit = self._hit(place + reach * out, -out, 2 * reach)
         return place if hit is None else hit
 
-    def _is_clear(self, part: str, place: Floats) -> bool:
+    def is_clear(self, part: str, place: Floats) -> bool:
         """Whether nothing but the point's own skin is between it and the camera's near clip."""
-        back = self._camera.backward(place)
-        start, _ = self._camera.rays(self._camera.project(place)[:, :2])
+        back = self.camera.backward(place)
+        start, _ = self.camera.rays(self.camera.project(place)[:, :2])
         distance = float((start[0] - place) @ back)
         near = self.frame.near(part) if self.frame else 0.005 * distance
         return distance <= near or self._hit(start[0], -back, distance - near) is None
@@ -209,48 +233,25 @@ def _on_rig(posed: Any, rig: RigMap, part: str) -> Floats | None:  # noqa: ANN40
     return None if bone is None else np.array(posed.matrix_world @ bone.head.lerp(bone.tail, spot.along))
 
 
-def _face_point(
-    point: str,
-    depsgraph: Any,  # noqa: ANN401
-    eyes: Sight,
-    rig: RigMap,
-    posed: Any,  # noqa: ANN401
-    meshes: list[Any],
-    empties: list[Any],
-) -> tuple[Floats, str] | None:
+def _face_point(point: str, depsgraph: Any, eyes: Sight, posed: Any, parts: Parts) -> tuple[Floats, str] | None:  # noqa: ANN401
     """Where a face point is and where from: a vertex group, an empty, a bone, an estimate; the first that there is."""
-    if point in rig.left_out:
+    if point in parts.rig.left_out:
         return None
     name = FACE_NAMES[point]
-    for mesh in meshes:
-        place = _group_middle(mesh, depsgraph, name)
+    for mesh in parts.meshes:
+        place = parts.groups.middle(mesh, depsgraph, name)
         if place is not None:
             return place, "group"
-    for empty in empties:
+    for empty in parts.empties:
         if is_named(empty, name):
             return np.array(empty.evaluated_get(depsgraph).matrix_world.translation), "empty"
-    place = _on_rig(posed, rig, point) if posed else None
+    place = _on_rig(posed, parts.rig, point) if posed else None
     source = "bone"
     if place is None:
         if eyes.frame is None:
             return None
         place, source = eyes.frame.place(point), "estimate"
     return eyes.skin(point, place, source), source
-
-
-def _group_middle(mesh: Any, depsgraph: Any, name: str) -> Floats | None:  # noqa: ANN401
-    """The middle of a vertex group on the evaluated mesh, by its weights, in the world; follows shape keys, bones and subdivision."""
-    group = mesh.vertex_groups.get(name) if mesh.type == "MESH" else None
-    if group is None:
-        return None
-    shown = mesh.evaluated_get(depsgraph)
-    total, place = 0.0, Vector()
-    for vertex in shown.data.vertices:
-        for member in vertex.groups:
-            if member.group == group.index and member.weight > 0:
-                place += vertex.co * member.weight
-                total += member.weight
-    return np.array(shown.matrix_world @ (place / total)) if total else None
 
 
 def _meshes_of(armature: Any) -> Iterator[Any]:  # noqa: ANN401

@@ -19,6 +19,9 @@ from .scene import SceneProblem
 PROMPT, SEED, SIMILARITY, JOB = "likeness_prompt", "likeness_seed", "likeness_similarity", "likeness_job"
 """Custom properties of an image that we made. They survive renaming, saving and undo."""
 
+LIVE, LIVE_NAME = "likeness_live", "Likeness Live"
+"""The custom property of the image that live pictures are shown in, and what it is called at first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -50,6 +53,25 @@ def image_of(picture: bytes | Plane, name: str, origin: Origin | None = None) ->
             image[SEED] = str(origin.seed)  # a custom property's whole numbers end at 2**31
         if origin.similarity is not None:
             image[SIMILARITY] = float(origin.similarity)
+    return image
+
+
+def show_live(plane: Plane) -> Any:  # noqa: ANN401
+    """The one image of the file that shows the newest live picture; made where there is none, or where undo took it away.
+
+    Packed, as pixels that are written into an image make Blender ask whether to save it; and not compressed, which takes a millisecond.
+    Nobody holds on to it but what shows it, so that a file that is saved without an editor for it does not keep it.
+    """
+    data = png_of(plane, 0)
+    image = next((image for image in bpy.data.images if LIVE in image and image.library is None), None)
+    if image is None:
+        image = image_of(data, LIVE_NAME)
+        image[LIVE], image.use_fake_user = True, False
+        return image
+    image.pack(data=data, data_len=len(data))
+    if image.source != "FILE":
+        image.source = "FILE"
+    image.buffers_free()  # what was decoded of the last one
     return image
 
 

@@ -69,7 +69,7 @@ def take_shot(
         mask=mask,
         targets=tuple(target_of(thing) for thing in setup.targets),
         document=Path(bpy.data.filepath).name,
-        sentences=_sentences(figure) if wants_face and figure else (),
+        sentences=sentences_of(figure) if wants_face and figure else (),
         view=view,
     )
 
@@ -129,7 +129,7 @@ def find_targets(targets: Sequence[Target]) -> list[Any]:
     return [thing for thing in found if thing is not None]
 
 
-def _sentences(figure: Figure) -> tuple[str, ...]:
+def sentences_of(figure: Figure) -> tuple[str, ...]:
     """What to tell about a face that is turned away, or too small to be anybody's."""
     if figure.why_no_face:
         return (figure.why_no_face,)

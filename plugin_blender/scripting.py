@@ -21,6 +21,7 @@ import bpy
 from . import scene_actions
 from .protocol.errors import BackendUnavailable, Cancelled, LikenessError
 from .protocol.planes import Plane
+from .scene_live import switch
 from .settings import session
 from .shelf import Result
 from .wish import Kind
@@ -109,6 +110,11 @@ def bake(size: int = 1024, use: bool = True) -> list[Any]:
 def unproject() -> int:
     """Take the projected pictures off the selected meshes (or the head) again; how many there were."""
     return scene_actions.take_projections_off(bpy.context)
+
+
+def live(on: bool = True) -> None:
+    """Switch the pictures on or off that follow the scene of this window. Raises `SceneProblem` where Blender has no window."""
+    switch(on)
 
 
 def _pictures(kind: Kind, batch: str, wait: bool, timeout_s: float, values: dict[str, object]) -> tuple[Result, ...]:

@@ -6,9 +6,13 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .png import png_of
 from .protocol.planes import Plane
 
+LIVE, LIVE_SIDE = "live", 256
+"""The picture that changes all the time, and its longer side in pixels at most: as large as the panel shows it."""
 MOST = 600
 """Pictures that are kept loaded; beyond that all are loaded anew when they are seen."""
 
@@ -44,6 +48,25 @@ class Thumbnails:
                 self._names.clear()
             self._names[id(plane)] = known = (plane, str(path))
         return self.of_file(Path(known[1]))
+
+    def show_live(self, plane: Plane) -> None:
+        """Make this the live picture."""
+        width, height, channels = plane.extent.width, plane.extent.height, plane.layout.channels
+        rows = np.frombuffer(plane.data, np.uint8).reshape(height, width, channels)[..., :3]
+        step = -(-max(width, height) // LIVE_SIDE)
+        if step > 1:
+            height, width = max(1, height // step), max(1, width // step)
+            part = rows[: height * step, : width * step].reshape(height, min(step, rows.shape[0]), width, min(step, rows.shape[1]), 3)
+            rows = part.mean(axis=(1, 3), dtype=np.float32)
+        pixels = np.ones((height, width, 4), np.float32)
+        pixels[..., :3] = rows[::-1] / np.float32(255)
+        preview = self._previews[LIVE] if LIVE in self._previews else self._previews.new(LIVE)
+        preview.image_size = (width, height)
+        preview.image_pixels_float.foreach_set(pixels.ravel())
+
+    def live_icon(self) -> int:
+        """The icon of the live picture; 0 before the first."""
+        return int(self._previews[LIVE].icon_id) if LIVE in self._previews else 0
 
     def close(self) -> None:
         """Let go of all; the add-on is switched off."""

@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import bpy.utils.previews
 
-from . import settings, ui_operators, ui_panels, ui_people, ui_results, ui_rig
+from . import settings, ui_live, ui_operators, ui_panels, ui_people, ui_results, ui_rig
 from .chores import Steps
 from .png_steps import png_in_steps
 from .protocol.planes import Plane
@@ -17,8 +17,8 @@ from .scene_actions import photo_of_png
 from .session import Session
 from .thumbnails import Thumbnails
 
-BUSY_S, IDLE_S = 0.05, 0.5
-"""Between two ticks, with something under way and without."""
+HURRY_S, BUSY_S, IDLE_S = 0.02, 0.05, 0.5
+"""Between two ticks: while a live picture is made ready, with something under way, and without."""
 CLASSES = (
     settings.LikenessSettings,
     settings.LikenessPreferences,
@@ -27,6 +27,8 @@ CLASSES = (
     *ui_rig.CLASSES,
     *ui_results.CLASSES,
     *ui_panels.CLASSES,
+    *ui_live.CLASSES,
+    *ui_panels.LATER,
 )
 
 
@@ -50,6 +52,7 @@ def register() -> None:
     made = Session(_folder, _command, BlenderPictures(), rename_everywhere, f"Blender {bpy.app.version_string}"[:60])
     bpy.types.WindowManager.likeness_session = made
     bpy.types.WindowManager.likeness_thumbnails = Thumbnails(bpy.utils.previews.new(), _folder() / "thumbnails")
+    ui_live.register()
     # The timer is kept where it is found again: what is not unregistered before Blender ends makes it crash or hang.
     bpy.types.WindowManager.likeness_timer = timer = functools.partial(_beat, made)
     bpy.app.timers.register(timer, first_interval=IDLE_S, persistent=True)
@@ -60,6 +63,7 @@ def unregister() -> None:
     manager = bpy.types.WindowManager
     if bpy.app.timers.is_registered(manager.likeness_timer):
         bpy.app.timers.unregister(manager.likeness_timer)
+    ui_live.unregister()
     manager.likeness_session.close()
     manager.likeness_thumbnails.close()
     del manager.likeness_timer, manager.likeness_session, manager.likeness_thumbnails
@@ -71,9 +75,10 @@ def unregister() -> None:
 def _beat(made: Session) -> float:
     """One tick; how long until the next. Never raises: Blender would take the timer away."""
     presenter = made.presenter
-    if presenter.tick():
+    changed = presenter.tick()
+    if bpy.types.WindowManager.likeness_screen.show(presenter) or changed:
         _redraw()
-    return BUSY_S if presenter.busy else IDLE_S
+    return HURRY_S if presenter.live.reading else BUSY_S if presenter.busy else IDLE_S
 
 
 def rename_everywhere(old: str, new: str) -> None:

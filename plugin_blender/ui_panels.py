@@ -50,14 +50,16 @@ def thumbnail(layout: Any, icon: int, scale: float) -> None:  # noqa: ANN401
         layout.template_icon(icon_value=icon, scale=scale)
 
 
-class _Panel:
+class SidePanel:
+    """Where all of ours are."""
+
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Likeness"
     bl_options: ClassVar[set[str]] = set()
 
 
-class LIKENESS_PT_backend(_Panel, bpy.types.Panel):  # noqa: N801 - Blender's own way of naming
+class LIKENESS_PT_backend(SidePanel, bpy.types.Panel):  # noqa: N801 - Blender's own way of naming
     """Whether there is a backend, and what the artist must know."""
 
     bl_label = "Likeness"
@@ -106,7 +108,7 @@ class LIKENESS_MT_character(bpy.types.Menu):  # noqa: N801
         layout.operator("likeness.character_delete", icon="TRASH")
 
 
-class LIKENESS_PT_character(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_character(SidePanel, bpy.types.Panel):  # noqa: N801
     """Who is drawn."""
 
     bl_label = "Character"
@@ -128,7 +130,7 @@ class LIKENESS_PT_character(_Panel, bpy.types.Panel):  # noqa: N801
             sentence(layout, f"There is no character called {settings.character!r}. Choose one, or make it.", "ERROR")
 
 
-class LIKENESS_PT_rig(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_rig(SidePanel, bpy.types.Panel):  # noqa: N801
     """Whose pose is drawn."""
 
     bl_label = "Rig and Head"
@@ -163,7 +165,7 @@ class LIKENESS_PT_rig(_Panel, bpy.types.Panel):  # noqa: N801
                 layout.label(text="The others are estimated.")
 
 
-class LIKENESS_PT_shot(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_shot(SidePanel, bpy.types.Panel):  # noqa: N801
     """What the camera sends along."""
 
     bl_label = "Shot"
@@ -190,7 +192,7 @@ class LIKENESS_PT_shot(_Panel, bpy.types.Panel):  # noqa: N801
                 thumbnail(grid, preview.icon_id, 4.0)
 
 
-class LIKENESS_PT_prompt(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_prompt(SidePanel, bpy.types.Panel):  # noqa: N801
     """What is asked for, and the buttons."""
 
     bl_label = "Picture"
@@ -227,7 +229,7 @@ class LIKENESS_PT_prompt(_Panel, bpy.types.Panel):  # noqa: N801
             thumbnail(layout, _plane_icon(presenter.preview), 6.0)
 
 
-class LIKENESS_PT_repaint(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_repaint(SidePanel, bpy.types.Panel):  # noqa: N801
     """A render, changed."""
 
     bl_label = "Repaint"
@@ -246,7 +248,7 @@ class LIKENESS_PT_repaint(_Panel, bpy.types.Panel):  # noqa: N801
         layout.operator("likeness.repaint", icon="BRUSH_DATA")
 
 
-class LIKENESS_PT_advanced(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_advanced(SidePanel, bpy.types.Panel):  # noqa: N801
     """What is seldom changed."""
 
     bl_label = "Advanced"
@@ -263,7 +265,7 @@ class LIKENESS_PT_advanced(_Panel, bpy.types.Panel):  # noqa: N801
         layout.prop(settings, "guidance_scale")
 
 
-class LIKENESS_PT_results(_Panel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_results(SidePanel, bpy.types.Panel):  # noqa: N801
     """The finished pictures, best first."""
 
     bl_label = "Results"
@@ -310,7 +312,6 @@ CLASSES = (
     LIKENESS_PT_rig,
     LIKENESS_PT_shot,
     LIKENESS_PT_prompt,
-    LIKENESS_PT_repaint,
-    LIKENESS_PT_advanced,
-    LIKENESS_PT_results,
 )
+LATER = (LIKENESS_PT_repaint, LIKENESS_PT_advanced, LIKENESS_PT_results)
+"""Below what other files put between them."""

@@ -98,6 +98,8 @@ def drawn(classes):
         layout = Recorder()
         panel = type("Drawn", (), {name: getattr(cls, name) for name in vars(cls) if callable(getattr(cls, name))})()
         panel.layout = layout
+        if hasattr(cls, "draw_header"):
+            cls.draw_header(panel, bpy.context)
         cls.draw(panel, bpy.context)
         out[cls.__name__] = layout.told
     return out
