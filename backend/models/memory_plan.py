@@ -94,6 +94,11 @@ class MemoryPlan:
     peak: int
     fits: bool
     parts: tuple[tuple[Part, Stay], ...]
+    work: Work
+
+    def peak_at(self, level: Level) -> int:
+        """Bytes on the device at the worst moment, were it another level."""
+        return peak(level, [part for part, _ in self.parts], self.work)
 
     def names(self, wanted: Stay) -> tuple[str, ...]:
         """The parts that are kept like this."""
@@ -149,7 +154,7 @@ def plan_memory(parts: Iterable[Part], work: Work, free: int) -> MemoryPlan:
     for level in Level:
         most = peak(level, known, work)
         if most <= room or level is Level.STREAMED:
-            return MemoryPlan(level, free, most, most <= room, tuple((part, stay(level, part.role)) for part in known))
+            return MemoryPlan(level, free, most, most <= room, tuple((part, stay(level, part.role)) for part in known), work)
     raise AssertionError("the last level is always taken")
 
 

@@ -43,16 +43,17 @@ SDXL_INSTANTID = (
     Part("faces", Role.FACES, 360 * MB),
 )
 """The published SDXL 1.0, InstantID, IP-Adapter Plus and antelopev2 in half precision, for who asks before having them."""
-SDXL_WORK = Work(42 * MB, 441 * MB, 3275 * MB)
+SDXL_WORK = Work(42 * MB, 441 * MB, (3275 + 167) * MB)
 """1024 x 1024 with guidance, decoded in single precision. A preview decoder works between two steps, and takes less than a step."""
 READING_SHARE = 0.03
 """Of an encoder's own weights, while it reads: bigG took 8 of 1,389 MB at 77 tokens, ViT-H 31 of 1,264 at 257 patches, all hidden states
 kept."""
 
 
-def parts_of(model: Model, element: int, stored: int | None = None) -> tuple[Part, ...]:
+def parts_of(model: Model, element: int, stored: int | None = None, guides: Iterable[Path] = ()) -> tuple[Part, ...]:
     """The parts that a picture of a person takes, in a precision of `element` bytes for each number: the base, InstantID if the model has
-    it, its first IP-Adapter with the image encoder, and the face models. `stored` is for the UNet and ControlNets, if kept otherwise."""
+    it, its first IP-Adapter with the image encoder, the ControlNets in the folders `guides`, and the face models. `stored` is for the UNet
+    and ControlNets, if kept otherwise."""
     kept = stored or element
     found = [_base_part(model, "unet", Role.UNET, kept), _base_part(model, "vae", Role.VAE, element)]
     texts = ("text_encoder", "text_encoder_2") if model.family is Family.SDXL else ("text_encoder",)
@@ -60,6 +61,7 @@ def parts_of(model: Model, element: int, stored: int | None = None) -> tuple[Par
     adapters = [instant_id_file(model.folder)] if model.instant_id else []
     if model.instant_id:
         found.append(_part("identitynet", Role.NET, _shapes(_files(model.folder / "identitynet")), kept))
+    found += [_part(f"controlnets/{folder.name}", Role.NET, _shapes(_files(folder)), kept) for folder in guides]
     if model.adapters:
         adapters.append(model.adapters[0].file)
         found.append(_part("image_encoder", Role.PICTURE, _shapes(_files(model.folder / model.adapters[0].encoder)), element))
@@ -72,11 +74,14 @@ def parts_of(model: Model, element: int, stored: int | None = None) -> tuple[Par
 
 def work_of(model: Model, parts: Iterable[Part], element: int, decode_element: int | None = None) -> Work:
     """What a picture of the model's own size takes beside the weights, with guidance; `decode_element` where the VAE has more precision."""
-    reading = READING_SHARE * max((part.weights for part in parts if part.role in (Role.TEXT, Role.PICTURE)), default=0)
+    known = tuple(parts)
+    reading = READING_SHARE * max((part.weights for part in known if part.role in (Role.TEXT, Role.PICTURE)), default=0)
     pixels = model.extent.width * model.extent.height
     width = _first_width(model)
     step = STEP_NUMBERS[model.family] * 2 * (pixels / model.factor**2) * width * element
     decode = DECODE_NUMBERS * pixels * VAE_WIDTH * (decode_element or element)
+    if decode_element is not None and decode_element > element:  # its weights are made longer for so long, too
+        decode += sum(part.weights for part in known if part.role is Role.VAE) * (decode_element / element - 1)
     return Work(int(reading), int(step), int(decode))
 
 

@@ -22,8 +22,8 @@ from .kept import Kept
 from .loading import load_adapter, load_part, read_lora
 from .lora_names import PARTS as WEARERS
 from .loras import Lora, load_lora
-from .memory_plan import Role
-from .residency import Residency, adapter_on, lora_on
+from .memory_plan import Level, Role
+from .residency import CPU, Residency, lora_on, shell_of
 from .shelf import embeddings, lora_file
 from .unions import FOLDER as UNION
 from .unions import control_types
@@ -78,9 +78,13 @@ class Parts:
         return {name: part for name, part in self.base.items() if name in WEARERS}
 
     def lora(self, name: str) -> Lora:
-        """The LoRA called `name` in the model's folder, fitted to this base; read anew when its file has changed."""
+        """The LoRA called `name` in the model's folder, fitted to this base; read anew when its file has changed. Where weights leave the
+        device, it waits in the processor's memory, and only comes for the pictures that wear it."""
         path = lora_file(self.model, name)
-        return self._shelf(path, lambda: lora_on(load_lora(path, self.wearers), self.device))
+        place = self.device if self.residency.level is Level.ALL else CPU
+        if place.type != self.device.type:
+            self._forget(f"@{self.device}")
+        return self._shelf(path, lambda: lora_on(load_lora(path, self.wearers), place), f"@{place}")
 
     def inversion(self, name: str) -> Inversion:
         """The textual inversion called `name` in the model's folder, for this base's text encoders."""
@@ -113,11 +117,12 @@ class Parts:
         path = instant_id_file(self.model.folder)
         if path is None:
             raise ModelError(f"InstantID's adapter file is missing in {self.model.folder}. Install the model again.")
-        return self._once("instantid", lambda: adapter_on(load_adapter(path, self.unet, AdapterKind.INSTANT_ID), self.device))
+        return self._once("instantid", lambda: self._looked_after("instantid", load_adapter(path, self.unet, AdapterKind.INSTANT_ID)))
 
     def adapter(self, entry: AdapterEntry) -> ImageAdapter:
         """One of the model's IP-Adapters."""
-        return self._once(f"ip_adapter/{entry.name}", lambda: adapter_on(load_adapter(entry.file, self.unet, entry.kind), self.device))
+        name = f"ip_adapter/{entry.name}"
+        return self._once(name, lambda: self._looked_after(name, load_adapter(entry.file, self.unet, entry.kind)))
 
     def control_net(self, kind: GuideKind) -> Untyped:
         """The ControlNet for one kind of guide; of a model with a union network, which is one for several kinds, a ControlNetUnionModel."""
@@ -167,6 +172,11 @@ class Parts:
         roles = {"unet": Role.UNET, "vae": Role.VAE, "text_encoder": Role.TEXT, "text_encoder_2": Role.TEXT, "image_encoder": Role.PICTURE}
         self._loaded[name] = self._adopted(name, roles.get(name, Role.NET), part)
 
+    def park(self) -> None:
+        """Everything off the device: another model needs the room. The next picture brings it back."""
+        self.residency.park()
+        self._forget(f"@{self.device}")
+
     def weight_bytes(self) -> int:
         """Bytes of all weights that are loaded now."""
         modules = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
@@ -203,6 +213,10 @@ class Parts:
             module.enable_layerwise_casting(storage_dtype=self.storage, compute_dtype=self.dtype)
         return self.residency.adopt(name, role, module)
 
+    def _looked_after(self, name: str, adapter: ImageAdapter) -> ImageAdapter:
+        self.residency.adopt(name, Role.ADAPTER, shell_of(adapter))
+        return adapter
+
     def _read(self, name: str, kind: Untyped) -> Untyped:
         return load_base_part(self.model, name, kind, self.dtype)
 
@@ -223,9 +237,13 @@ class Parts:
             raise ModelError(f"The style {style.name!r} does not fit the model {self.model.folder.name!r}: {error}") from error
         return unet.requires_grad_(False)
 
-    def _shelf(self, path: Path, load: Callable[[], Part]) -> Part:
+    def _forget(self, ending: str) -> None:
+        for key in [key for key in self._shelved if key.endswith(ending)]:
+            del self._shelved[key]
+
+    def _shelf(self, path: Path, load: Callable[[], Part], ending: str = "") -> Part:
         facts = path.stat()
-        key = f"{path}:{facts.st_size}:{facts.st_mtime_ns}"
+        key = f"{path}:{facts.st_size}:{facts.st_mtime_ns}{ending}"
         if key not in self._shelved:
             while len(self._shelved) >= SHELVED:
                 self._shelved.popitem(last=False)

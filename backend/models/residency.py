@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .adapters import Factors, ImageAdapter, LoraPair, Untyped
+from .adapters import ImageAdapter, Untyped
 from .loras import Lora
 from .memory_plan import Level, Role, Stay, stay, together
 
@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 class Shuttle(Protocol):
     """What moves modules; tests hand over one that counts and has little room."""
 
-    def bring(self, name: str, module: Untyped) -> None:
-        """To the device."""
+    def bring(self, name: str, module: Untyped, again: bool) -> None:
+        """To the device; `again` says that it will leave and come again."""
         ...
 
     def take(self, name: str, module: Untyped) -> None:
@@ -43,19 +43,22 @@ class Shuttle(Protocol):
 
 
 class Mover:
-    """Moves between a device and the processor's memory. What was away once is kept there: weights do not change, so that taking them away
-    again copies nothing."""
+    """Moves between a device and the processor's memory. What will leave again is kept there: weights do not change, so that taking them
+    away copies nothing."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._homes: Untyped = WeakTensorKeyDictionary()
 
-    def bring(self, name: str, module: Untyped) -> None:
+    def bring(self, name: str, module: Untyped, again: bool) -> None:
         """Copy to the device what is not there."""
         for tensor in _tensors(module):
             if tensor.device.type != self._device.type:
-                self._homes.setdefault(tensor, self._pinned(tensor.data))
-                tensor.data = tensor.data.to(self._device, non_blocking=True)
+                if again:
+                    self._homes.setdefault(tensor, self._pinned(tensor.data))
+                tensor.data = tensor.data.to(self._device, non_blocking=again)
+            if not again:
+                self._homes.pop(tensor, None)
 
     def take(self, name: str, module: Untyped) -> None:
         """Off the device: to the copy that is kept, if it still is one (diffusers changes a VAE's precision for a while)."""
@@ -71,7 +74,7 @@ class Mover:
         """By diffusers' group offloading, one block of a transformer at a time; on CUDA the next one comes while one computes."""
         from diffusers.hooks.group_offloading import apply_group_offloading
 
-        self.bring(name, module) if self._device.type == "cpu" else self._bring_all_but_blocks(module)
+        self.bring(name, module, True) if self._device.type == "cpu" else self._bring_all_but_blocks(module)
         for transformer in _transformers(module):
             apply_group_offloading(
                 transformer,
@@ -124,6 +127,7 @@ class Residency:
         self.level = Level.ALL
         self._shuttle: Shuttle = shuttle or Mover(device)
         self._held: dict[str, _Held] = {}
+        self._parked = False
 
     def adopt(self, name: str, role: Role, module: Untyped) -> Untyped:
         """Look after a part that was just read, and put it where the level wants it."""
@@ -164,6 +168,27 @@ class Residency:
             if held.here and stay(self.level, held.role) is Stay.AWAY:
                 self._move(name, held, False)
 
+    def park(self) -> None:
+        """The whole model makes room for another: everything leaves the device, and waits in the processor's memory."""
+        for name, held in self._held.items():
+            if held.streamed:
+                self._shuttle.unstream(name, held.module)
+                held.streamed = False
+                held.here = True
+            self._move(name, held, False)
+        self._parked = True
+
+    def wake(self) -> None:
+        """The model is used again: everything to where the level wants it."""
+        if self._parked:
+            self._parked = False
+            for name, held in self._held.items():
+                self._settle(name, held)
+
+    def bytes_here(self) -> int:
+        """Bytes of weights that are on the device now; of what is streamed, all but the transformer blocks."""
+        return sum(_size(held) for held in self._held.values() if held.here)
+
     @property
     def streams(self) -> bool:
         """Whether any part's blocks come and go."""
@@ -180,25 +205,27 @@ class Residency:
             held.streamed = not held.streamed
             held.here = True  # a part of it is; what else is away comes with the move below
             if not held.streamed:
-                self._shuttle.bring(name, held.module)
+                self._shuttle.bring(name, held.module, wanted is not Stay.DEVICE)
         if not held.streamed:
             self._move(name, held, wanted is Stay.DEVICE)
 
     def _move(self, name: str, held: _Held, here: bool) -> None:
         if held.here != here:
-            (self._shuttle.bring if here else self._shuttle.take)(name, held.module)
+            if here:
+                self._shuttle.bring(name, held.module, stay(self.level, held.role) is not Stay.DEVICE)
+            else:
+                self._shuttle.take(name, held.module)
             held.here = here
 
 
-def adapter_on(adapter: ImageAdapter, device: torch.device) -> ImageAdapter:
-    """An adapter on the device: its loader asks the UNet where that is, which may be away."""
-
-    def moved(pair: Factors) -> Factors:
-        return pair[0].to(device), pair[1].to(device)
-
-    layers = {index: (key.to(device), value.to(device)) for index, (key, value) in adapter.layers.items()}
-    lora = {index: LoraPair(*map(moved, (one.query, one.key, one.value, one.out))) for index, one in adapter.lora.items()}
-    return ImageAdapter(adapter.name, adapter.kind, adapter.projection.to(device), layers, lora)
+def shell_of(adapter: ImageAdapter) -> torch.nn.Module:
+    """A module around the very tensors of an adapter, so that they can be looked after like those of a part."""
+    shell = torch.nn.Module()
+    shell.add_module("projection", adapter.projection)
+    lora = [pair for one in adapter.lora.values() for pair in (one.query, one.key, one.value, one.out)]
+    for number, tensor in enumerate(tensor for pair in (*adapter.layers.values(), *lora) for tensor in pair):
+        shell.register_buffer(f"tensor_{number}", tensor, persistent=False)
+    return shell
 
 
 def lora_on(lora: Lora, device: torch.device) -> Lora:
@@ -212,7 +239,9 @@ def lora_on(lora: Lora, device: torch.device) -> Lora:
 
 
 def _entrances(role: Role, module: Untyped) -> list[Untyped]:
-    """What is called of a part: itself, or of a VAE, whose forward nobody calls, its halves."""
+    """What is called of a part: itself, or of a VAE, whose forward nobody calls, its halves; nothing of what stays at every level."""
+    if role is Role.ADAPTER:
+        return []
     if role is not Role.VAE:
         return [module]
     names = ("encoder", "decoder", "quant_conv", "post_quant_conv")
@@ -221,6 +250,11 @@ def _entrances(role: Role, module: Untyped) -> list[Untyped]:
 
 def _transformers(module: Untyped) -> list[Untyped]:
     return [part for part in module.modules() if type(part).__name__ == "Transformer2DModel"]
+
+
+def _size(held: _Held) -> int:
+    away = {id(tensor) for transformer in _transformers(held.module) for tensor in _tensors(transformer)} if held.streamed else set[int]()
+    return sum(tensor.numel() * tensor.element_size() for tensor in _tensors(held.module) if id(tensor) not in away)
 
 
 def _tensors(module: Untyped) -> Iterator[Tensor]:

@@ -44,6 +44,16 @@ class UnionMember(GatedControlNet):
         member.control_type = control_type
         return member
 
+    def embedding(self, most: int) -> Remembered:
+        """The network's embedding of pictures, which knows the last `most` of them."""
+        own: Untyped = self._modules["controlnet_cond_embedding"]
+        return Remembered(own.inner, most)
+
+    def take_part(self, turn: Turn, embedding: Remembered) -> None:
+        """Answer in `turn`, with an embedding that its members share."""
+        self.turn = turn
+        self._modules["controlnet_cond_embedding"] = embedding
+
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         sample: Tensor,
@@ -84,12 +94,9 @@ def joined(nets: Iterable[Any]) -> Generator[None]:
         if isinstance(net, UnionMember):
             found.setdefault(id(net.mid_block), []).append(net)
     for members in found.values():
-        turn = Turn(members)
-        embedding: Untyped = members[0]._modules["controlnet_cond_embedding"]
-        remembered = Remembered(embedding.inner, 2 * len(members))  # twice: where guidance rests, they come as halves
+        turn, embedding = Turn(members), members[0].embedding(2 * len(members))  # twice: where guidance rests, pictures come as halves
         for member in members:
-            member.turn = turn
-            member._modules["controlnet_cond_embedding"] = remembered
+            member.take_part(turn, embedding)
     try:
         yield
     finally:

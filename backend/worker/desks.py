@@ -26,17 +26,18 @@ from .people import NOT_KNOWN, Eye, People
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 _SHARE_OF_GPU = 0.7
-"""The rest is for what a job needs beside the weights; a job that needs more throws all other models out (the memory ladder)."""
+"""The rest is for what a job needs beside the weights."""
 _SHARE_OF_RAM = 0.4
 """Krita, Blender and everything else of the user live in the same memory."""
 _KEPT_IDENTITIES = 64
 
 
 def memory_budget(device: str) -> int:
-    """Bytes that loaded models may fill together on a device."""
+    """Bytes that loaded models may fill together: those on a GPU, and those that wait in the processor's memory while another one works."""
+    waiting = int(psutil.virtual_memory().total * _SHARE_OF_RAM)
     if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[1] * _SHARE_OF_GPU)
-    return int(psutil.virtual_memory().total * _SHARE_OF_RAM)
+        return waiting + int(torch.cuda.mem_get_info(device)[1] * _SHARE_OF_GPU)
+    return waiting
 
 
 class Desks:
@@ -58,6 +59,17 @@ class Desks:
             self._desks.popitem(last=False)
             self._free()
         return self._desks[name]
+
+    def make_room(self, needed: int, room: int) -> None:
+        """Have models wait in the processor's memory until those left on the device, and `needed` bytes for the one used last, take no more
+        than `room` together: the one that was not used for the longest time first."""
+        others = list(self._desks.values())[:-1]
+        for desk in others:
+            if sum(other.on_device() for other in others) + needed <= room:
+                return
+            if desk.on_device():
+                desk.engine.parts.park()
+                self._free()
 
     def keep_one(self) -> None:
         """Close all but the one that was used last."""
@@ -156,6 +168,10 @@ class Desk:
     def size(self) -> int:
         """Bytes that the model takes: at least what its files say, which are read when a job first needs them."""
         return max(self._files, self.engine.parts.weight_bytes())
+
+    def on_device(self) -> int:
+        """Bytes of its weights that are on the device now."""
+        return self.engine.parts.residency.bytes_here()
 
 
 def _size_of_files(model: Model, element: int) -> int:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,8 @@ from ..models.memory_plan import Level, MemoryPlan, plan_memory
 from ..models.part_sizes import decode_bytes, parts_of, work_of
 
 if TYPE_CHECKING:
+    from protocol.jobs import PictureJob
+
     from ..models.bundle import Model
     from ..models.parts import Parts
 
@@ -35,11 +38,17 @@ def room_on(device: str) -> int:
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
 
 
-def plan_for(model: Model, element: int, free: int, stored: int | None = None) -> MemoryPlan:
-    """What is to stay where, for pictures of the model's own size, with `free` bytes, numbers of `element` bytes, and the UNet and the
-    ControlNets kept in `stored` bytes a number."""
-    parts = parts_of(model, element, stored)
+def plan_for(model: Model, element: int, free: int, stored: int | None = None, guides: Iterable[Path] = ()) -> MemoryPlan:
+    """What is to stay where, for pictures of the model's own size, with `free` bytes, numbers of `element` bytes, the UNet and the
+    ControlNets kept in `stored` bytes a number, and the ControlNets for guides in these folders beside InstantID's."""
+    parts = parts_of(model, element, stored, guides)
     return plan_memory(parts, work_of(model, parts, element, decode_bytes(model, element)), free)
+
+
+def guide_nets(model: Model, job: PictureJob) -> frozenset[Path]:
+    """The folders of the ControlNets that a job's guides take; what the model lacks is refused elsewhere."""
+    folders = dict(model.controls)
+    return frozenset(folders[guide.kind] for guide in job.guides if guide.weight > 0 and guide.kind in folders)
 
 
 @dataclass(slots=True)
@@ -60,13 +69,18 @@ class Footing:
             self.level, self.good = Level(self.level - 1), 0
 
 
-class Ground:
-    """The footings of all models of a device; `room` says how many bytes may be used, None on a device whose weights never move."""
+Key = tuple[str, frozenset[Path]]
+"""A model's id, and the ControlNets for guides that pictures take with it: each such company has a plan of its own."""
 
-    def __init__(self, room: Callable[[], int] | None) -> None:
-        self._room = room
-        self._footings: dict[str, Footing] = {}
-        self._plans: dict[str, MemoryPlan] = {}
+
+class Ground:
+    """The footings of all models of a device; `room` says how many bytes may be used, None on a device whose weights never move, and
+    `make_room` has other models leave until so many are free for the one that works."""
+
+    def __init__(self, room: Callable[[], int] | None, make_room: Callable[[int], None] = lambda needed: None) -> None:
+        self._room, self._make_room = room, make_room
+        self._footings: dict[Key, Footing] = {}
+        self._plans: dict[Key, MemoryPlan] = {}
         self._least = Level.ALL
         self._tried = -1
         self.sentence = ""
@@ -87,41 +101,50 @@ class Ground:
             self._least = Level.ALL
 
     @contextmanager
-    def under(self, parts: Parts, first: bool) -> Generator[Level]:
-        """The level for one attempt at a picture; `first` of its job, or of those that find nothing else on the device. What leaves after
-        use is gone at the end. Raises `OutOfMemory` at once for a level that was tried."""
-        model, footing = parts.model, self._footing(parts)
+    def under(self, parts: Parts, first: bool, nets: frozenset[Path] = frozenset()) -> Generator[Level]:
+        """The level for one attempt at a picture with these ControlNets for guides; `first` of its job, or of those that find nothing else
+        on the device. What leaves after use is gone at the end. Raises `OutOfMemory` at once for a level that was tried."""
+        key, footing = (parts.model.id, nets), self._footing(parts, nets)
         level = max(footing.level, self._least)
         if not first and self._least > Level.ALL and level <= self._tried:
             raise OutOfMemory(f"It does not fit at this level either: {level.words}.")
         self._tried = level
-        self._say(model, level)
+        self._say(key, level)
+        if key in self._plans:
+            self._make_room(self._plans[key].peak_at(level))
         parts.residency.change(level)
+        parts.residency.wake()
         try:
             yield level
         finally:
             parts.residency.rest()
         footing.held(level)
 
-    def planned(self, parts: Parts) -> Level:
+    def planned(self, parts: Parts, nets: frozenset[Path] = frozenset()) -> Level:
         """The level that the plan begins with."""
-        return self._footing(parts).planned
+        return self._footing(parts, nets).planned
 
-    def _footing(self, parts: Parts) -> Footing:
+    def announce(self, model: Model, element: int, stored: int | None) -> None:
+        """Say what is planned for a model before its first picture."""
+        if self._room is not None:
+            self.sentence = f"{model.id}: {plan_for(model, element, self._room(), stored).sentence()}"
+
+    def _footing(self, parts: Parts, nets: frozenset[Path]) -> Footing:
         model, stored = parts.model, parts.storage.itemsize if parts.storage else None
-        if model.id not in self._footings:
+        key = (model.id, nets)
+        if key not in self._footings:
             level = Level.ALL
             if self._room is not None:
-                self._plans[model.id] = plan_for(model, parts.dtype.itemsize, self._room(), stored)
-                level = self._plans[model.id].level
-            self._footings[model.id] = Footing(level, level)
-        return self._footings[model.id]
+                self._plans[key] = plan_for(model, parts.dtype.itemsize, self._room(), stored, sorted(nets))
+                level = self._plans[key].level
+            self._footings[key] = Footing(level, level)
+        return self._footings[key]
 
-    def _say(self, model: Model, level: Level) -> None:
-        plan = self._plans.get(model.id)
+    def _say(self, key: Key, level: Level) -> None:
+        plan, name = self._plans.get(key), key[0]
         if plan is None:
             self.sentence = ""
         elif level is plan.level:
-            self.sentence = f"{model.id}: {plan.sentence()}"
+            self.sentence = f"{name}: {plan.sentence()}"
         else:
-            self.sentence = f"{model.id}: {level.words}, after the device was full at what was planned ({plan.level.words})"
+            self.sentence = f"{name}: {level.words}, after the device was full at what was planned ({plan.level.words})"

@@ -15,7 +15,7 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from protocol.errors import ModelError
+from protocol.errors import LikenessError, ModelError
 from protocol.geometry import Box, Point
 from protocol.jobs import LATER_GUIDES, AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
 from protocol.limits import RECOGNISERS
@@ -34,7 +34,7 @@ from ..pipe import Beat
 from ..pipelines.schedulers import OFFERED
 from ..workbench import device_and_dtype, find_model, hush, installed
 from .desks import Desk, Desks, memory_budget
-from .footing import Ground, moves_weights, room_on
+from .footing import Ground, guide_nets, moves_weights, room_on
 from .memory import Rung
 from .people import People
 from .register import Register
@@ -68,9 +68,11 @@ class Studio:
         self._digests = Digests()
         self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
-        self._ground = Ground(room or (partial(room_on, self._device) if moves_weights(self._device) else None))
+        self._room = room or (partial(room_on, self._device) if moves_weights(self._device) else None)
+        self._ground = Ground(self._room, self._make_room)
         hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
+        self._announce()
 
     @property
     def title(self) -> str:
@@ -126,9 +128,10 @@ class Studio:
         began = time.monotonic()
         desk = self._desk(job.model)
         parts = desk.engine.parts
-        with self._ground.under(parts, rung in (None, ALONE, TILES)) as level:
+        nets = guide_nets(parts.model, job)
+        with self._ground.under(parts, rung in (None, ALONE, TILES), nets) as level:
             made = desk.engine.run(job, _EngineWatch(watch))
-        if rung is None and level is not self._ground.planned(parts):
+        if rung is None and level is not self._ground.planned(parts, nets):
             rung = level.words
         pictures = tuple(MadePicture(images.to_plane(one.pixels), one.seed, _clipped(one.similarities)) for one in made)
         return Pictures(pictures, desk.engine.parts.model.id[:80], time.monotonic() - began, rung)
@@ -160,6 +163,19 @@ class Studio:
         if self._shuttle is not None:
             desk.engine.parts.residency = Residency(desk.engine.parts.device, self._shuttle())
         return desk
+
+    def _make_room(self, needed: int) -> None:
+        if self._room is not None:
+            self._desks.make_room(needed, self._room())
+
+    def _announce(self) -> None:
+        """What is planned for the model that is used by default, for whoever asks before the first picture."""
+        try:
+            model = find_model(self._settings, self._settings.model)
+        except LikenessError:  # said when a job asks for it
+            return
+        stored = 1 if self._settings.storage == "float8" else None
+        self._ground.announce(model, device_and_dtype(self._settings)[1].itemsize, stored)
 
     @contextmanager
     def _alone(self) -> Generator[None]:

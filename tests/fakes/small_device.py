@@ -4,6 +4,7 @@ away is a failure. Nothing really moves, so that the pixels must be those of a m
 from __future__ import annotations
 
 import functools
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -11,6 +12,12 @@ import torch
 
 class Away(AssertionError):  # noqa: N818
     """A part worked while it was not on the device."""
+
+
+def bytes_of(module: Any, without: Collection[int] = ()) -> int:
+    """Of a module's numbers, those of an adapter's layers among them; `without` has the ids of tensors that do not count."""
+    tensors = (*module.parameters(), *(tensor for tensor in module.buffers() if tensor.is_floating_point()))
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if id(tensor) not in without)
 
 
 class SmallDevice:
@@ -23,18 +30,18 @@ class SmallDevice:
         self.peak = 0
         self._guarded: set[str] = set()
 
-    def bring(self, name: str, module: Any) -> None:
-        self._put("bring", name, module, sum(t.numel() * t.element_size() for t in module.parameters()))
+    def bring(self, name: str, module: Any, again: bool = True) -> None:
+        self._put("bring", name, module, bytes_of(module))
 
     def take(self, name: str, module: Any) -> None:
         self._guard(name, module)
         self.log.append(("take", name))
-        del self.here[name]
+        self.here.pop(name, None)
 
     def stream(self, name: str, module: Any) -> None:
         self.here.pop(name, None)
         blocks = {id(t) for block in module.modules() if type(block).__name__ == "Transformer2DModel" for t in block.parameters()}
-        self._put("stream", name, module, sum(t.numel() * t.element_size() for t in module.parameters() if id(t) not in blocks))
+        self._put("stream", name, module, bytes_of(module, blocks))
 
     def unstream(self, name: str, module: Any) -> None:
         self.log.append(("unstream", name))

@@ -1,0 +1,157 @@
+"""Several models on one device: warm while there is room, else waiting in the processor's memory, never the one in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_device import SmallDevice
+from tiny_models import FakeFaces, tiny_model
+
+from backend.config import Settings
+from backend.images import to_plane
+from backend.models.bundle import Model
+from backend.models.memory_plan import Level
+from backend.worker import desks as desks_module
+from backend.worker.footing import guide_nets, plan_for
+from backend.worker.studio import Studio
+from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
+from protocol.planes import Plane
+
+NAMES = ("one", "two", "three")
+PLENTY = 10**12
+
+
+class Unwatched:
+    def step(self, done: int, total: int) -> None:
+        pass
+
+    def show(self, picture: Plane, step: int) -> None:
+        pass
+
+    def cancelled(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    for seed, name in enumerate(NAMES):
+        card = tiny_model(folder / name, seed=seed) / "model.toml"
+        card.write_text(card.read_text().replace("tiny-sdxl", name))
+    return folder
+
+
+@pytest.fixture
+def fleet(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Studio, dict[str, SmallDevice]]]:
+    """A studio with so much room, and a device for each model's moves, in the order in which the models are opened."""
+    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+
+    def made(room: int, budget: int = PLENTY) -> tuple[Studio, list[SmallDevice]]:
+        devices: list[SmallDevice] = []
+
+        def shuttle() -> SmallDevice:
+            devices.append(SmallDevice())
+            return devices[-1]
+
+        settings = Settings(models=models, logs=tmp_path, model="one", device="cpu")
+        return Studio(settings, tmp_path / "characters", budget, room=lambda: room, shuttle=shuttle), devices
+
+    return made
+
+
+def noise(seed: int) -> Plane:
+    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+
+def drawn(studio: Studio, name: str, **more: object) -> bytes:
+    job = PictureJob(
+        "a person", model=name, subjects=(Subject(Photos((noise(1),))),), sampling=Sampling(steps=1, seed=5), preview_every=0, **more
+    )
+    made = studio.run(job, Unwatched(), None)
+    assert made.rung is None, "no attempt failed"
+    return bytes(made.pictures[0].picture.data)
+
+
+def room_for(models: Path, level: Level, guides: tuple[Path, ...] = ()) -> int:
+    """The least room that has a level planned, with its guides' ControlNets."""
+    model = Model.open(models / "one")
+    return next(room for room in range(200_000, 60_000_000, 50_000) if plan_for(model, 4, room, None, guides).level <= level)
+
+
+def test_with_room_for_all_every_model_stays_on_the_device(fleet: Callable[..., tuple[Studio, list[SmallDevice]]]) -> None:
+    studio, devices = fleet(PLENTY)
+    for name in NAMES:
+        drawn(studio, name)
+    assert all(device.here and device.moves("take") == [] for device in devices)
+
+
+def test_without_it_the_one_used_longest_ago_waits_and_comes_back_without_being_read_again(
+    fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path
+) -> None:
+    alone, first = fleet(PLENTY)
+    drawn(alone, "one")
+    studio, devices = fleet(room_for(models, Level.ALL) + int(1.5 * sum(first[0].here.values())))
+    pictures = {name: drawn(studio, name) for name in ("one", "two")}
+    assert devices[0].here
+    drawn(studio, "three")
+    assert not devices[0].here, "the first waits"
+    assert devices[1].here
+    assert devices[2].here
+    parts = studio._desks.opened()[0].engine.parts
+    assert parts.model.id == "one"
+    unet = parts.unet
+    assert drawn(studio, "one") == pictures["one"]
+    assert studio._desks.opened()[-1].engine.parts.unet is unet
+    assert not devices[1].here, "now the second was used the longest time ago"
+    assert drawn(studio, "two") == pictures["two"]
+    assert len(devices) == 3, "no model was opened again"
+
+
+def test_the_model_in_use_has_all_the_room_even_when_there_is_too_little(
+    fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path
+) -> None:
+    studio, devices = fleet(room_for(models, Level.TAKING_TURNS))
+    for name in ("one", "two", "one", "one"):
+        drawn(studio, name)
+        others = [device for device in devices if device is not devices[NAMES.index(name)]]
+        assert all(not device.here for device in others)
+
+
+def test_beyond_the_budget_of_all_memory_the_longest_unused_is_closed_never_the_one_in_use(
+    fleet: Callable[..., tuple[Studio, list[SmallDevice]]],
+) -> None:
+    studio, devices = fleet(PLENTY, budget=1)
+    for name in ("one", "two"):
+        drawn(studio, name)
+        assert studio.beat().loaded == (name,)
+    assert len(devices) == 2
+
+
+def test_a_guide_brings_its_controlnet_into_the_plan(fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path) -> None:
+    """With room for everything but the ControlNet: pictures without it at one level, with it at the next, and nothing failed between."""
+    room = room_for(models, Level.ALL)
+    model = Model.open(models / "one")
+    depth = Guide(GuideKind.DEPTH, noise(2))
+    nets = guide_nets(model, PictureJob(guides=(depth, replace(depth, kind=GuideKind.SKELETON, weight=0.0))))
+    assert nets == {models / "one" / "controlnets" / "depth"}
+    assert plan_for(model, 4, room, None, nets).level > Level.ALL
+    studio, devices = fleet(room)
+    drawn(studio, "one")
+    assert Level.ALL.words in studio.beat().plan
+    devices[0].capacity = room
+    drawn(studio, "one", guides=(depth,))
+    assert Level.ALL.words not in studio.beat().plan
+    assert "controlnets/depth" in studio.beat().plan
+    drawn(studio, "one")
+    assert Level.ALL.words in studio.beat().plan
+
+
+def test_the_plan_is_shown_before_the_first_picture(fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path) -> None:
+    studio, _ = fleet(room_for(models, Level.TAKING_TURNS))
+    assert studio.beat().plan.startswith("one: ")
+    assert Level.TAKING_TURNS.words in studio.beat().plan
+    assert studio.beat().loaded == ()
