@@ -17,15 +17,13 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from protocol.desk.live import DRAFT
 from protocol.errors import Cancelled, InvalidRequest
 from protocol.events import Event
-from protocol.jobs import PictureJob, Shortcut
+from protocol.jobs import PictureJob
 from protocol.results import Outcome, Pictures
 
 from .pictures import Results, results_of
-
-DRAFT = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY, Shortcut.SMALL)
-"""All shortcuts: a picture to look at for a moment."""
 
 
 def draft(job: PictureJob) -> PictureJob:

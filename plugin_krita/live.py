@@ -27,7 +27,7 @@ from .protocol.planes import Plane
 from .studio import PoseOf, Studio
 from .view import Live as Shown
 
-LOOK_S = 0.1
+LOOK_S = 0.15
 """Between two looks whether something changed."""
 READ_S = 0.002
 """For reading in one tick, but for the last piece."""
@@ -177,12 +177,18 @@ class Live:
         key = None if card is None else card.key
         if key != self._document:
             before, self._document = self._document, key
-            followed = card is not None and before is not None
-            self._stop(f"Another document is in front: live follows “{card.name}” now." if card is not None and followed else "")
+            if before is None:
+                self._stop("")
+            elif card is None:
+                self._stop("Live stopped, as the document was closed. It goes on with the next one.")
+            else:
+                self._stop(f"Another document is in front: live follows “{card.name}” now.")
 
     def _obstacle(self) -> str:
         if not self._visible:
             return self._news or "Live waits until the docker is seen again."
+        if self._document is None:
+            return self._news or "Live waits for a document."
         if why_not := self._why_not():
             return f"Live waits. {why_not}"
         if self._studio.progress is not None:

@@ -82,7 +82,7 @@ def hide_it(stage: Stage) -> None:
     stage.presenter.watched(False)
 
 
-@pytest.mark.parametrize(("act", "said"), [(close_it, "Open a document first"), (hide_it, "stopped while the docker was hidden")])
+@pytest.mark.parametrize(("act", "said"), [(close_it, "the document was closed"), (hide_it, "stopped while the docker was hidden")])
 def test_it_stops_by_itself_and_what_is_under_way_ends(stage: Stage, act: Callable[[Stage], None], said: str):
     follow(stage)
     stage.presenter.change(prompt="steps=2 hold=never")

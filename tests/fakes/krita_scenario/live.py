@@ -72,6 +72,20 @@ def on_screen(document: Any, points: list[list[float]]) -> list[list[int]]:
     return [[round(middle.x() + x - document.width() / 2), round(middle.y() + y - document.height() / 2)] for x, y in points]
 
 
+def measured(docker: Docker) -> list[float]:
+    """The processor time of each tick of the docker from now on, in seconds."""
+    times: list[float] = []
+    tick = type(docker.asked).tick
+
+    def timed() -> None:
+        start = time.thread_time()
+        tick(docker.asked)
+        times.append(time.thread_time() - start)
+
+    docker.asked.tick = timed
+    return times
+
+
 def look(document: Any) -> str:
     return hashlib.sha256(bytes(document.pixelData(0, 0, document.width(), document.height()))).hexdigest()
 
@@ -86,11 +100,9 @@ def paint(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]
         view.setBrushSize(stroke["size"])
         yield from wait(0.3)
         before, undo = made(docker).number, look(document)
-        gaps, last = [], time.monotonic()
+        ticks = measured(docker)
         event(f"stroke-{number}", points=on_screen(document, stroke["points"]), hold=stroke.get("hold", False))
         while not (OUT / f"go-stroke-{number}").exists():
-            gaps.append(time.monotonic() - last)
-            last = time.monotonic()
             yield
         yield from until(lambda before=before: made(docker).number > before and not docker.asked.live.working, "the picture", PATIENCE_S)
         yield from wait(0.3)
@@ -99,7 +111,8 @@ def paint(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]
             painted=look(document) != undo,
             pictures=made(docker).number - before,
             seconds=made(docker).seconds,
-            gap=max(gaps, default=0.0),
+            tick=sorted(ticks)[len(ticks) // 2],
+            ticks=[len(ticks), max(ticks)],
             undo=str(Krita.instance().action("edit_undo").text()),
             layers=layer_names(document),
         )
