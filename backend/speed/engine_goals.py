@@ -15,6 +15,7 @@ from protocol.errors import Cancelled, ServiceError
 from ..models.adapters import Untyped
 from ..pipelines.compiled import Compiler
 from ..pipelines.engine import Unwatched
+from ..pipelines.graphs import CudaCapturer, Graphs
 from .goals import Figure, high
 from .rig import ALMOST, Calls, Equality, Rig, flops
 from .timing import compare
@@ -68,7 +69,8 @@ def against_plain(rig: Rig, run: Run) -> Figure:
 
 
 def compiled(rig: Rig, run: Run, backend: str = "inductor") -> Figure:
-    """G2: the engine with compiled blocks, beside plain diffusers as it is; and whether the second request compiles anything.
+    """G2: the engine with compiled blocks, on a GPU captured too, beside plain diffusers as it is; and whether the second request compiles
+    anything.
 
     The numbers differ in their last bits, and in half precision steps add that up: latents are compared within a bound, not for equality.
     """
@@ -76,6 +78,7 @@ def compiled(rig: Rig, run: Run, backend: str = "inductor") -> Figure:
 
     parts = rig.engine.parts
     parts.compiler = compiler = Compiler(backend)
+    parts.graphs = graphs = Graphs(CudaCapturer(parts.device), print) if rig.cuda else None
     try:
         rig.draw(rig.job(8 * SEVERAL, 2))
         if not compiler.wait(COMPILING_S):
@@ -92,8 +95,11 @@ def compiled(rig: Rig, run: Run, backend: str = "inductor") -> Figure:
                 equality.check,
             )
         detail = f"{equality.sentence}; graphs made after the first requests: {_graphs(counters) - before}"
+        if graphs is not None:
+            work = flops(lambda: rig.plain.draw(rig.asked(8 * SEVERAL, run.timed_steps)))
+            detail += f"; nets captured: {len(graphs)}; {work / found.first / 1e12:.0f} TFLOP/s"
     finally:
-        parts.compiler = None
+        parts.compiler = parts.graphs = None
         compiler.close()
     return Figure("G2", "compiled, as a part of plain diffusers' time", found.ratio, 0.60, "", detail, _sides(found.first, found.second))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
 
 from backend.pipelines.control import GatedControlNet
 from backend.pipelines.identity import IdentityNet, face_tokens
@@ -82,3 +83,31 @@ def test_the_unconditional_half_is_the_projection_of_zeros_and_not_zeros(parts):
     assert torch.equal(tokens[:1], nobody)
     assert tokens[:1].any()
     assert face_tokens(adapter, np.ones((1, 512), np.float32), guided=False).shape == (1, 16, 32)
+
+
+def test_a_silent_net_may_come_first_among_several_and_the_others_are_heard(inputs, parts):
+    """diffusers adds the other nets' middle residual to the first one's in place."""
+    net, tokens, call = inputs
+    depth = parts["sdxl"].control_net(GuideKind.DEPTH)
+    both = MultiControlNetModel([IdentityNet.of(net, tokens), GatedControlNet.over(depth)])
+    stock = MultiControlNetModel([net, depth])
+    pictures = {"controlnet_cond": [call["controlnet_cond"]] * 2, "conditioning_scale": [0.0, 0.7]}
+    heard, expected = (run(one, tokens, {**call, **pictures}) for one in (both, stock))
+    assert all(torch.equal(one, other) for one, other in zip((*heard[0], heard[1]), (*expected[0], expected[1]), strict=True))
+    assert heard[1].any()
+
+
+def test_the_picture_of_a_guide_is_embedded_once_however_many_steps(inputs, parts):
+    _, tokens, call = inputs
+    net = parts["sdxl"].control_net(GuideKind.DEPTH)
+    ran = []
+    handle = net.controlnet_cond_embedding.register_forward_hook(lambda *_: ran.append(True))
+    view = GatedControlNet.over(net)
+    try:
+        for _ in range(5):
+            run(view, tokens, call)
+        assert len(ran) == 1
+        run(view, tokens, {**call, "controlnet_cond": call["controlnet_cond"].clone()})
+        assert len(ran) == 2, "another picture is another matter"
+    finally:
+        handle.remove()

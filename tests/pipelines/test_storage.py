@@ -39,12 +39,12 @@ def test_float8_takes_a_third_of_the_memory_and_draws_nearly_the_same(tiny_folde
 
 
 def test_as_the_settings_are_by_default_nothing_is_kept_or_compiled_otherwise(engine: Engine) -> None:
-    assert (engine.parts.storage, engine.parts.compiler) == (None, None)
-    tune(engine.parts, settings(compile="yes"))
-    assert engine.parts.compiler is None, "on a processor nothing is gained"
+    assert (engine.parts.storage, engine.parts.compiler, engine.parts.graphs) == (None, None, None)
+    tune(engine.parts, settings(compile="yes", graphs="yes", attention="math"))
+    assert (engine.parts.compiler, engine.parts.graphs) == (None, None), "on a processor nothing is gained"
 
 
-@pytest.mark.parametrize(("name", "word"), [("storage", "int4"), ("compile", "maybe")])
+@pytest.mark.parametrize(("name", "word"), [("storage", "int4"), ("compile", "maybe"), ("graphs", "all"), ("attention", "sage")])
 def test_words_that_are_no_setting_are_refused_in_a_sentence(engine: Engine, name: str, word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         tune(engine.parts, settings(**{name: word}))
