@@ -123,10 +123,8 @@ def test_however_fast_it_is_painted_one_job_runs_one_waits_and_the_last_canvas_i
         waiting, running = at_backend(stage)
         assert waiting <= 1
         assert running <= 1
-    stage.until(lambda: not stage.presenter.live.working)
-    stage.settle()
-    assert (array_of(sent[-1][0].canvas.picture)[..., :3] == 59).all()
-    assert stage.presenter._live._picture[0].number == len(sent)
+    stage.until(lambda: (array_of(sent[-1][0].canvas.picture)[..., :3] == 59).all())
+    stage.until(lambda: stage.presenter._live._picture[0].number == len(sent))
 
 
 def test_a_stroke_is_followed_while_it_is_painted_and_a_brush_that_rests_sends_nothing(stage: Stage, sent: Sent):

@@ -246,9 +246,8 @@ def test_the_face_under_the_selection_is_found_and_its_points_can_be_moved(stage
     stage.document.select(20, 5, 30, 30)
     stage.presenter.ask_pose()
     assert len(stage.presenter.pose_points) == 5
-    stage.settle()
     # The second face of two (22 … 38) is the one under the selection.
-    assert stage.presenter.pose_points[0] == Point(22 + 0.3 * 16, 10 + 0.3 * 16)
+    stage.until(lambda: stage.presenter.pose_points[0] == Point(22 + 0.3 * 16, 10 + 0.3 * 16))
     assert stage.presenter.pose_bounds == Bounds(0, 0, 96, 64)
     assert stage.presenter.form.pose is Pose.CANVAS
     moved = tuple(Point(point.x + 3, point.y) for point in stage.presenter.pose_points)
