@@ -38,6 +38,8 @@ class Settings:
     """`yes`: on an NVIDIA GPU, the nets' kernels are captured (CUDA graphs) and started as one. The same kernels; it takes memory."""
     attention: str = "auto"
     """`auto`, `flash`, `efficient`, `cudnn`, `math`: how attention is computed on an NVIDIA GPU. They differ in their last bits."""
+    faces: str = "cpu"
+    """`cpu`, or `auto`: faces are read on an NVIDIA GPU where everything fits beside them. Embeddings differ in their last digits there."""
     alone: str = "no"
     """`yes`: painting commands compute in their own process instead of at the backend."""
 

@@ -55,7 +55,7 @@ def examine(settings: Settings, memory_gib: float | None = None) -> list[Note]:
         ("torch", lambda: _torch(settings)),
         ("attention", lambda: _attention(settings)),
         ("onnxruntime", _shared_modules),
-        ("providers", _providers),
+        ("providers", lambda: _providers(settings)),
         ("models", lambda: _models(settings)),
         ("memory", lambda: _memory(settings, memory_gib)),
         ("disk", lambda: _disk(settings)),
@@ -139,10 +139,11 @@ def _shared_modules() -> list[Note]:
     return [Note(finding.module, states[finding.health], finding.sentence, " && ".join(cure)) for finding, cure in cures]
 
 
-def _providers() -> list[Note]:
+def _providers(settings: Settings) -> list[Note]:
     runtime: Any = import_module("onnxruntime")  # it has no types
     names = ", ".join(str(name).removesuffix("ExecutionProvider") for name in runtime.get_available_providers())
-    return [Note("providers", State.GOOD, f"onnxruntime computes with {names}; faces are read on the CPU, which takes milliseconds")]
+    where = "on the GPU where the memory plan says so" if settings.faces == "auto" else "on the CPU, which takes milliseconds"
+    return [Note("providers", State.GOOD, f"onnxruntime computes with {names}; faces are read {where}")]
 
 
 def _models(settings: Settings) -> list[Note]:
@@ -206,7 +207,7 @@ def _memory(settings: Settings, memory_gib: float | None) -> list[Note]:
     from .models.bundle import Model
     from .models.memory_plan import GIB, plan_memory
     from .models.part_sizes import SDXL_INSTANTID, SDXL_WORK
-    from .worker.footing import moves_weights, plan_for, room_on
+    from .worker.footing import faces_may_be_there, moves_weights, plan_for, room_on
 
     device, dtype = device_and_dtype(settings)
     if memory_gib is None and not moves_weights(device):
@@ -216,9 +217,10 @@ def _memory(settings: Settings, memory_gib: float | None) -> list[Note]:
     element = 2 if memory_gib is not None else dtype.itemsize
     stored = 1 if settings.storage == "float8" else None
     card = "this card" if memory_gib is None else f"a card of {memory_gib:g} GB"
-    plans = [(name, plan_for(Model.open(folder), element, free, stored)) for name, folder in installed(settings).items()]
+    faces = settings.faces == "auto" if memory_gib is not None else faces_may_be_there(settings, device)
+    plans = [(name, plan_for(Model.open(folder), element, free, stored, (), faces)) for name, folder in installed(settings).items()]
     if memory_gib is not None:
-        plans.append(("SDXL with InstantID and an IP-Adapter", plan_memory(SDXL_INSTANTID, SDXL_WORK, free)))
+        plans.append(("SDXL with InstantID and an IP-Adapter", plan_memory(SDXL_INSTANTID, SDXL_WORK, free, faces)))
     return [Note("memory", State.GOOD if plan.fits else State.ADVICE, f"{name} on {card}: {plan.sentence()}") for name, plan in plans]
 
 

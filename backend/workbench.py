@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 STORAGE = ("same", "float8")
+FACES = ("cpu", "auto")
+CPU_PROVIDERS = ("CPUExecutionProvider",)
+CUDA_PROVIDERS = ("CUDAExecutionProvider", *CPU_PROVIDERS)
+"""Of onnxruntime, for face models."""
 BUILT_IN = Path(__file__).resolve().parent / "sketch"
 """The folder of the built-in model, id "sketch"."""
 
@@ -168,14 +172,16 @@ def open_workbench(settings: Settings, model_id: str | None = None) -> Workbench
     return Workbench(model, faces, engine, people)
 
 
-def open_faces(model: Model, settings: Settings) -> FaceAnalyser | None:
-    """The model's face analyser, or None if it has no face models."""
+def open_faces(model: Model, settings: Settings, providers: Sequence[str] = CPU_PROVIDERS) -> FaceAnalyser | None:
+    """The model's face analyser, or None if it has no face models; `providers` are onnxruntime's."""
     if model.faces is None:
         return None
-    return open_recogniser(model, settings, model.recognisers[0] if model.recognisers else None)
+    return open_recogniser(model, settings, model.recognisers[0] if model.recognisers else None, providers)
 
 
-def open_recogniser(model: Model, settings: Settings, recogniser: Recogniser | None) -> FaceAnalyser:
+def open_recogniser(
+    model: Model, settings: Settings, recogniser: Recogniser | None, providers: Sequence[str] = CPU_PROVIDERS
+) -> FaceAnalyser:
     """An analyser with one of the model's recognisers; for one that is an ONNX file alone the model's detector finds the faces."""
     from .faces import DET_SIZES, FaceAnalyser
 
@@ -185,6 +191,7 @@ def open_recogniser(model: Model, settings: Settings, recogniser: Recogniser | N
     return FaceAnalyser(
         folder,
         det_sizes=model.det_sizes or DET_SIZES,
+        providers=providers,
         hint=_hint(settings) if model.drawn else "",
         drawn=model.drawn,
         recogniser=recogniser,
@@ -220,6 +227,8 @@ def tune(parts: Parts, settings: Settings) -> None:
 
     if settings.storage not in STORAGE:
         raise InvalidRequest(f"There is no storage {settings.storage!r}; it is one of {', '.join(STORAGE)}.")
+    if settings.faces not in FACES:
+        raise InvalidRequest(f"Faces cannot be read on {settings.faces!r}; it is one of {', '.join(FACES)}.")
     for name in ("compile", "graphs"):
         if getattr(settings, name) not in ("yes", "no"):
             raise InvalidRequest(f'The setting {name} is "yes" or "no", not {getattr(settings, name)!r}.')

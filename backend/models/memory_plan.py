@@ -17,6 +17,9 @@ MARGIN = 0.05
 IN_FLIGHT = 3
 """Blocks that are on the device at once while they are streamed: the one that computes, the next, and one on its way out."""
 
+FACES_POOL = GIB
+"""What face models are taken to need on a device beside their weights: an ONNX runtime has a pool of its own. Assumed, not measured."""
+
 
 class Role(Enum):
     """What a part is for, and so when it is needed."""
@@ -116,8 +119,9 @@ class MemoryPlan:
 def stay(level: Level, role: Role) -> Stay:
     """Where a part of this role is between its uses.
 
-    Face models always work on the processor: an ONNX runtime on the card would hold a second pool of its memory for parts that take a tenth
-    of a second for each person, once; and embeddings would differ in their last bits from card to card.
+    Face models work on the processor: an ONNX runtime on the card would hold a second pool of its memory for parts that take a tenth of a
+    second for each person, once; and embeddings would differ in their last bits from card to card. Who wants them on the card asks for it,
+    and has them there where everything else fits beside them (`plan_memory`).
     """
     match role:
         case Role.FACES:
@@ -147,14 +151,18 @@ def peak(level: Level, parts: Sequence[Part], work: Work) -> int:
     return max(_resident(level, parts, phase) + needs[phase[0]] for phase in _PHASES)
 
 
-def plan_memory(parts: Iterable[Part], work: Work, free: int) -> MemoryPlan:
-    """The first level at which everything fits into `free` bytes, else the last."""
+def plan_memory(parts: Iterable[Part], work: Work, free: int, faces_may: bool = False) -> MemoryPlan:
+    """The first level at which everything fits into `free` bytes, else the last. With `faces_may`, face models are on the device where all
+    else stays there and they still fit."""
     known = tuple(parts)
     room = int(free * (1 - MARGIN))
     for level in Level:
         most = peak(level, known, work)
         if most <= room or level is Level.STREAMED:
-            return MemoryPlan(level, free, most, most <= room, tuple((part, stay(level, part.role)) for part in known), work)
+            faces = sum(part.weights for part in known if part.role is Role.FACES)
+            there = faces_may and faces > 0 and level is Level.ALL and most + faces + FACES_POOL <= room
+            places = tuple((part, Stay.DEVICE if there and part.role is Role.FACES else stay(level, part.role)) for part in known)
+            return MemoryPlan(level, free, most + (faces + FACES_POOL if there else 0), most <= room, places, work)
     raise AssertionError("the last level is always taken")
 
 

@@ -20,7 +20,7 @@ from ..models.bundle import Model
 from ..models.recognisers import Digests, Recogniser
 from ..pipelines.engine import Engine
 from ..pipelines.sights import Sight
-from ..workbench import device_and_dtype, open_faces, open_recogniser, tune
+from ..workbench import CUDA_PROVIDERS, device_and_dtype, open_faces, open_recogniser, tune
 from .people import NOT_KNOWN, Eye, People
 
 Pixels = NDArray[np.uint8]
@@ -93,6 +93,10 @@ class RememberingFaces:
         self._faces = faces
         self._known: OrderedDict[bytes, Identity] = OrderedDict()
 
+    def change(self, faces: FaceAnalyser) -> None:
+        """Have the same models read elsewhere from now on; who is known stays known."""
+        self._faces = faces
+
     def analyse(self, rgb: Pixels) -> list[Face]:
         """Faces of a picture (H, W, 3), largest first."""
         return self._faces.analyse(rgb)
@@ -115,8 +119,9 @@ class RememberingFaces:
 class Desk:
     """One opened model, with its recognisers: the one in its face models at once, others when an adapter asks for them."""
 
-    def __init__(self, model: Model, settings: Settings, people: People, digests: Digests) -> None:
-        found = open_faces(model, settings)
+    def __init__(self, model: Model, settings: Settings, people: People, digests: Digests, faces_there: bool = False) -> None:
+        found = open_faces(model, settings, CUDA_PROVIDERS) if faces_there else open_faces(model, settings)
+        self._faces_there = faces_there
         self.faces = RememberingFaces(found) if found is not None else None
         self._model, self._settings, self._people, self._digests = model, settings, people, digests
         self._eyes: dict[str, Eye] = {}
@@ -164,6 +169,12 @@ class Desk:
         if self.faces is None:
             raise ModelError(f"The model {self.engine.parts.model.id!r} has no face models, so it cannot read faces. Choose another model.")
         return self.faces
+
+    def faces_away(self) -> None:
+        """Face models leave the device, if they are there, and work on the processor from now on."""
+        if self._faces_there and self.faces is not None and (found := open_faces(self._model, self._settings)) is not None:
+            self.faces.change(found)
+            self._faces_there = False
 
     def size(self) -> int:
         """Bytes that the model takes: at least what its files say, which are read when a job first needs them."""

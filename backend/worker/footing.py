@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from protocol.errors import OutOfMemory
 
-from ..models.memory_plan import Level, MemoryPlan, plan_memory
+from ..models.memory_plan import Level, MemoryPlan, Role, Stay, plan_memory
 from ..models.part_sizes import decode_bytes, parts_of, work_of
+from ..workbench import CUDA_PROVIDERS
 
 if TYPE_CHECKING:
     from protocol.jobs import PictureJob
 
+    from ..config import Settings
     from ..models.bundle import Model
     from ..models.parts import Parts
 
@@ -38,11 +41,22 @@ def room_on(device: str) -> int:
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
 
 
-def plan_for(model: Model, element: int, free: int, stored: int | None = None, guides: Iterable[Path] = ()) -> MemoryPlan:
+def plan_for(
+    model: Model, element: int, free: int, stored: int | None = None, guides: Iterable[Path] = (), faces_may: bool = False
+) -> MemoryPlan:
     """What is to stay where, for pictures of the model's own size, with `free` bytes, numbers of `element` bytes, the UNet and the
-    ControlNets kept in `stored` bytes a number, and the ControlNets for guides in these folders beside InstantID's."""
+    ControlNets kept in `stored` bytes a number, and the ControlNets for guides in these folders beside InstantID's; `faces_may` be on the
+    device, too."""
     parts = parts_of(model, element, stored, guides)
-    return plan_memory(parts, work_of(model, parts, element, decode_bytes(model, element)), free)
+    return plan_memory(parts, work_of(model, parts, element, decode_bytes(model, element)), free, faces_may)
+
+
+def faces_may_be_there(settings: Settings, device: str) -> bool:
+    """Whether somebody wants face models on the device, and onnxruntime can compute there."""
+    if settings.faces != "auto" or not device.startswith("cuda"):
+        return False
+    runtime: Any = import_module("onnxruntime")  # it has no types
+    return CUDA_PROVIDERS[0] in runtime.get_available_providers()
 
 
 def guide_nets(model: Model, job: PictureJob) -> frozenset[Path]:
@@ -77,8 +91,10 @@ class Ground:
     """The footings of all models of a device; `room` says how many bytes may be used, None on a device whose weights never move, and
     `make_room` has other models leave until so many are free for the one that works."""
 
-    def __init__(self, room: Callable[[], int] | None, make_room: Callable[[int], None] = lambda needed: None) -> None:
-        self._room, self._make_room = room, make_room
+    def __init__(
+        self, room: Callable[[], int] | None, make_room: Callable[[int], None] = lambda needed: None, faces_may: bool = False
+    ) -> None:
+        self._room, self._make_room, self._faces_may = room, make_room, faces_may
         self._footings: dict[Key, Footing] = {}
         self._plans: dict[Key, MemoryPlan] = {}
         self._least = Level.ALL
@@ -111,7 +127,8 @@ class Ground:
         self._tried = level
         self._say(key, level)
         if key in self._plans:
-            self._make_room(self._plans[key].peak_at(level))
+            plan = self._plans[key]
+            self._make_room(plan.peak if level is plan.level else plan.peak_at(level))
         parts.residency.change(level)
         parts.residency.wake()
         try:
@@ -127,7 +144,17 @@ class Ground:
     def announce(self, model: Model, element: int, stored: int | None) -> None:
         """Say what is planned for a model before its first picture."""
         if self._room is not None:
-            self.sentence = f"{model.id}: {plan_for(model, element, self._room(), stored).sentence()}"
+            self.sentence = f"{model.id}: {self._plan(model, element, stored).sentence()}"
+
+    def faces_there(self, model: Model, element: int, stored: int | None) -> bool:
+        """Whether a model's face models are to be opened on the device."""
+        if self._room is None or not self._faces_may:
+            return False
+        return any(part.role is Role.FACES and where is Stay.DEVICE for part, where in self._plan(model, element, stored).parts)
+
+    def _plan(self, model: Model, element: int, stored: int | None, nets: frozenset[Path] = frozenset()) -> MemoryPlan:
+        assert self._room is not None
+        return plan_for(model, element, self._room(), stored, sorted(nets), self._faces_may)
 
     def _footing(self, parts: Parts, nets: frozenset[Path]) -> Footing:
         model, stored = parts.model, parts.storage.itemsize if parts.storage else None
@@ -135,7 +162,7 @@ class Ground:
         if key not in self._footings:
             level = Level.ALL
             if self._room is not None:
-                self._plans[key] = plan_for(model, parts.dtype.itemsize, self._room(), stored, sorted(nets))
+                self._plans[key] = self._plan(model, parts.dtype.itemsize, stored, nets)
                 level = self._plans[key].level
             self._footings[key] = Footing(level, level)
         return self._footings[key]

@@ -34,7 +34,7 @@ from ..pipe import Beat
 from ..pipelines.schedulers import OFFERED
 from ..workbench import device_and_dtype, find_model, hush, installed
 from .desks import Desk, Desks, memory_budget
-from .footing import Ground, guide_nets, moves_weights, room_on
+from .footing import Ground, faces_may_be_there, guide_nets, moves_weights, room_on
 from .memory import Rung
 from .people import People
 from .register import Register
@@ -69,7 +69,7 @@ class Studio:
         self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
         self._room = room or (partial(room_on, self._device) if moves_weights(self._device) else None)
-        self._ground = Ground(self._room, self._make_room)
+        self._ground = Ground(self._room, self._make_room, faces_may_be_there(settings, self._device))
         hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
         self._announce()
@@ -130,6 +130,8 @@ class Studio:
         parts = desk.engine.parts
         nets = guide_nets(parts.model, job)
         with self._ground.under(parts, rung in (None, ALONE, TILES), nets) as level:
+            if level > Level.ALL:
+                desk.faces_away()
             made = desk.engine.run(job, _EngineWatch(watch))
         if rung is None and level is not self._ground.planned(parts, nets):
             rung = level.words
@@ -159,7 +161,8 @@ class Studio:
         return self._desks.get(model_id or self._settings.model)
 
     def _open(self, name: str) -> Desk:
-        desk = Desk(find_model(self._settings, name), self._settings, self._people, self._digests)
+        model = find_model(self._settings, name)
+        desk = Desk(model, self._settings, self._people, self._digests, self._ground.faces_there(model, *self._precision()))
         if self._shuttle is not None:
             desk.engine.parts.residency = Residency(desk.engine.parts.device, self._shuttle())
         return desk
@@ -174,8 +177,11 @@ class Studio:
             model = find_model(self._settings, self._settings.model)
         except LikenessError:  # said when a job asks for it
             return
-        stored = 1 if self._settings.storage == "float8" else None
-        self._ground.announce(model, device_and_dtype(self._settings)[1].itemsize, stored)
+        self._ground.announce(model, *self._precision())
+
+    def _precision(self) -> tuple[int, int | None]:
+        """Bytes of a number, and of one of the UNet's and the ControlNets' where these are kept otherwise."""
+        return device_and_dtype(self._settings)[1].itemsize, 1 if self._settings.storage == "float8" else None
 
     @contextmanager
     def _alone(self) -> Generator[None]:

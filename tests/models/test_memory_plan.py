@@ -19,7 +19,7 @@ from tiny_models import tiny_model
 import backend
 from backend.doctor import TAKEN_GIB
 from backend.models.bundle import Family, Model
-from backend.models.memory_plan import GIB, MARGIN, Level, Part, Role, Stay, Work, peak, plan_memory, stay
+from backend.models.memory_plan import FACES_POOL, GIB, MARGIN, Level, Part, Role, Stay, Work, peak, plan_memory, stay
 from backend.models.part_sizes import DECODE_NUMBERS, SDXL_INSTANTID, SDXL_WORK, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
 from backend.models.parts import Parts
 from backend.pipelines.tiny_decoder import decoded
@@ -84,6 +84,17 @@ def test_what_leaves_first_is_what_works_least() -> None:
     assert stay(Level.NETS_STREAMED, Role.NET) is Stay.STREAMED
     assert stay(Level.NETS_STREAMED, Role.UNET) is Stay.AWAY
     assert {stay(level, Role.FACES) for level in Level} == {Stay.PROCESSOR}
+
+
+@pytest.mark.parametrize(("card", "there"), [(24, True), (16, False), (12, False), (8, False)])
+def test_face_models_are_on_the_card_only_for_who_wants_them_there_and_where_all_else_fits_beside_them(card: int, there: bool) -> None:
+    free = int((card - TAKEN_GIB) * GIB)
+    usual, asked = plan_memory(SDXL, WORK, free), plan_memory(SDXL, WORK, free, faces_may=True)
+    assert usual.names(Stay.PROCESSOR) == ("faces",)
+    assert (asked.names(Stay.PROCESSOR) == ()) == there
+    assert asked.level is usual.level, "no part leaves for them"
+    assert asked.peak - usual.peak == (360 * 10**6 + FACES_POOL if there else 0)
+    assert asked.peak <= free
 
 
 def test_sizes_read_from_headers_are_those_of_the_loaded_modules(tmp_path: Path) -> None:

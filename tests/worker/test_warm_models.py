@@ -16,8 +16,10 @@ from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
 from backend.worker import desks as desks_module
+from backend.worker import studio as studio_module
 from backend.worker.footing import guide_nets, plan_for
 from backend.worker.studio import Studio
+from protocol.errors import InvalidRequest
 from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
 from protocol.planes import Plane
 
@@ -67,12 +69,12 @@ def noise(seed: int) -> Plane:
     return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
-def drawn(studio: Studio, name: str, **more: object) -> bytes:
+def drawn(studio: Studio, name: str, rung: str | None = None, **more: object) -> bytes:
     job = PictureJob(
         "a person", model=name, subjects=(Subject(Photos((noise(1),))),), sampling=Sampling(steps=1, seed=5), preview_every=0, **more
     )
-    made = studio.run(job, Unwatched(), None)
-    assert made.rung is None, "no attempt failed"
+    made = studio.run(job, Unwatched(), rung)
+    assert made.rung == rung, "no attempt failed"
     return bytes(made.pictures[0].picture.data)
 
 
@@ -155,3 +157,43 @@ def test_the_plan_is_shown_before_the_first_picture(fleet: Callable[..., tuple[S
     assert studio.beat().plan.startswith("one: ")
     assert Level.TAKING_TURNS.words in studio.beat().plan
     assert studio.beat().loaded == ()
+
+
+def test_face_models_follow_the_plan_and_leave_the_device_when_it_is_full(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for on the device: there with plenty of room, not with little, and back on the processor once pictures need their room."""
+    (models / "one" / "faces").mkdir(exist_ok=True)
+    for name in ("det.onnx", "rec.onnx"):
+        (models / "one" / "faces" / name).write_bytes(bytes(100_000))
+    opened: list[tuple[str, ...]] = []
+
+    def opening(model: Model, settings: Settings, providers: tuple[str, ...] = ("CPU",)) -> FakeFaces:
+        opened.append(providers)
+        return FakeFaces()
+
+    monkeypatch.setattr(desks_module, "open_faces", opening)
+    monkeypatch.setattr(studio_module, "faces_may_be_there", lambda settings, device: settings.faces == "auto")
+
+    def studio(room: int, faces: str) -> Studio:
+        settings = Settings(models=models, logs=tmp_path, model="one", device="cpu", faces=faces)
+        return Studio(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=SmallDevice)
+
+    for room, faces in ((PLENTY, "cpu"), (room_for(models, Level.ALL), "auto")):
+        drawn(studio(room, faces), "one")
+    assert opened == [("CPU",), ("CPU",)]
+    there = studio(PLENTY, "auto")
+    alike = drawn(there, "one")
+    assert opened[2:] == [("CUDAExecutionProvider", "CPUExecutionProvider")]
+    assert "stays: unet" in there.beat().plan
+    assert "processor" not in there.beat().plan
+    lower = next(rung for rung in there.ladder() if rung.name == Level.TAKING_TURNS.words)
+    with lower.way():
+        assert drawn(there, "one", rung=lower.name) == alike
+    assert opened[3:] == [("CPU",)]
+
+
+def test_another_word_for_where_faces_are_read_is_refused(models: Path, tmp_path: Path) -> None:
+    settings = Settings(models=models, logs=tmp_path, model="two", device="cpu", faces="gpu")
+    with pytest.raises(InvalidRequest, match="one of cpu, auto"):
+        drawn(Studio(settings, tmp_path / "characters", PLENTY), "two")
