@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,6 @@ from protocol.jobs import Canvas, PictureJob, Sampling
 from protocol.messages import Fetched, JobUpdate, Preview, Priority, Stage
 from protocol.planes import Layout, Plane
 from protocol.results import Pictures
-from protocol.shapes import Buffer
 
 from .bench_rivals import PngServer, RawCurve
 from .launch import connect
@@ -39,6 +39,7 @@ from .speed.add_ons import BlenderPixels, KritaPixels
 from .speed.framing import framing
 from .speed.goals import Figure, Report
 from .speed.serving import heartbeat, queueing
+from .speed.turns import Check, Clock, Way, check_same, in_turns
 
 TRIP_S, FLOOR, COPIES, FIELD = 0.020, 1.5, 57.0, 0.08
 """Targets: seconds there and back; beside spool and CURVE; and what 20 ms are beside 0.35 ms for two copies of 4 MiB, and beside 246 ms for
@@ -63,18 +64,21 @@ class _Row:
         return self.seconds[one] / sum(self.seconds[other] for other in others)
 
 
-def measure(side: int, rounds: int, jobs: int = 0, say: Callable[[str], None] = lambda line: None) -> Report:
-    """G3, G4, G11, G12 and G16, `rounds` times each in turns, and `jobs` small jobs with an eye on the backend's memory."""
+def measure(side: int, rounds: int, jobs: int = 0, say: Callable[[str], None] = lambda line: None, clock: Clock = Clock.WALL) -> Report:
+    """G3, G4, G11, G12 and G16, `rounds` times each in turns, and `jobs` small jobs with an eye on the backend's memory.
+
+    `clock` is for G3, G4 and G16; who waits for whom, and for how long, is always told by the wall's.
+    """
     canvas = _canvas(side)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         client = stack.enter_context(own_backend(folder / "state"))
         say(f"there and back, {rounds} rounds")
-        rows = [_Row(row) for row in in_turns(_ways(stack, folder, client, canvas), rounds)]
+        rows = [_Row(row) for row in in_turns(_ways(stack, folder, client, canvas), rounds, clock)]
         growth = _growth(client, jobs) if jobs else None
     figures = [*_trips(rows), *_pixel_work(rows)]
     say("framing")
-    figures[5:5] = framing(side, rounds)
+    figures[5:5] = framing(side, rounds, clock)
     for measured in (queueing, heartbeat):
         say("a backend at work")
         with tempfile.TemporaryDirectory() as folder, own_backend(Path(folder) / "state", "busy") as client:
@@ -82,26 +86,13 @@ def measure(side: int, rounds: int, jobs: int = 0, say: Callable[[str], None] = 
     if growth is not None:
         figures.append(Figure("", "the backend's memory, bytes more for each small job", growth, GROWTH_BYTES, "bytes"))
     order = sorted(figures, key=lambda figure: int(figure.goal[1:] or 99))
-    setting = {"side": side, "rounds": rounds, "seconds": "wall", "pipeline": "nothing is drawn"}
+    setting = {"side": side, "rounds": rounds, "clock": clock.value, "pipeline": "nothing is drawn"}
     notes = (f"an H200's picture is taken as {PICTURE_S:.2f} s, with {FEW} steps as {FEW_S:.2f} s (its budget, not measured here)",)
     missing = ("G3 beside a picture that an H200 draws meanwhile: it needs an NVIDIA GPU.",)
     return Report("The way to the backend and back", setting, tuple(order), notes, missing)
 
 
-def in_turns(ways: dict[str, Callable[[], float | None]], rounds: int) -> list[dict[str, float]]:
-    """Seconds of every way in every round, after one that does not count; a way may say by itself how long it took."""
-    rows: list[dict[str, float]] = []
-    for _ in range(rounds + 1):
-        row: dict[str, float] = {}
-        for name, way in ways.items():
-            begin = time.perf_counter()
-            told = way()
-            row[name] = time.perf_counter() - begin if told is None else told
-        rows.append(row)
-    return rows[1:]
-
-
-def _ways(stack: ExitStack, folder: Path, client: Client, canvas: Canvas) -> dict[str, Callable[[], float | None]]:
+def _ways(stack: ExitStack, folder: Path, client: Client, canvas: Canvas) -> dict[str, Way]:
     """What takes turns; every way that brings pixels back is asked whether they are the same."""
     side = canvas.picture.extent.width
     curve = stack.enter_context(RawCurve(folder / "curve"))
@@ -123,7 +114,7 @@ def _ways(stack: ExitStack, folder: Path, client: Client, canvas: Canvas) -> dic
         "spool": lambda: _spool_alone(spool, canvas),
         "CURVE": lambda: curve.round_trip([canvas.picture.data], side * side * 4),
         "two copies": copied,
-        "PNG": lambda: _png_trip(png, pixels),
+        "PNG": lambda: partial(check_same, png.round_trip(pixels), canvas.picture.data),
         "Krita": krita.work,
         "Blender": blender.work,
     }
@@ -194,19 +185,20 @@ def transfer_s(side: int, rounds: int = 5) -> float:
     """Median seconds that a picture of this side takes there and back, nothing drawn."""
     canvas = _canvas(side)
     with tempfile.TemporaryDirectory() as folder, own_backend(Path(folder) / "state") as client:
-        return statistics.median(row["ours"] for row in in_turns({"ours": lambda: _trip(client, canvas)}, rounds))
+        return statistics.median(row["ours"] for row in in_turns({"ours": lambda: _trip(client, canvas)}, rounds, Clock.WALL))
 
 
-def _trip(client: Client, canvas: Canvas, steps: int = 1) -> float:
-    """Seconds there and back, with a preview after each of several steps. Raises `ServiceError` for other pixels or no preview."""
+def _trip(client: Client, canvas: Canvas, steps: int = 1) -> Check:
+    """There and back, with a preview after each of several steps; gives what raises `ServiceError` for other pixels or no preview."""
     job = PictureJob("nothing", canvas=canvas, preview_every=1 if steps > 1 else 0, sampling=Sampling(steps=steps, seed=1))
-    begin = time.perf_counter()
     previews, picture = _round_trip(client, job)
-    took = time.perf_counter() - begin
-    _check_same(picture.data, canvas.picture.data)
-    if steps > 1 and not previews:
-        raise ServiceError("No preview came, so what they cost was not measured.")
-    return took
+
+    def check() -> None:
+        check_same(picture.data, canvas.picture.data)
+        if steps > 1 and not previews:
+            raise ServiceError("No preview came, so what they cost was not measured.")
+
+    return check
 
 
 def _round_trip(client: Client, job: PictureJob) -> tuple[int, Plane]:
@@ -230,20 +222,6 @@ def _round_trip(client: Client, job: PictureJob) -> tuple[int, Plane]:
         if not events:  # what was just asked for is sent by the next poll
             client.wait(0.5)
     raise ServiceError("The backend did not answer in time. Look into its log.")
-
-
-def _png_trip(png: PngServer, pixels: NDArray[np.uint8]) -> float:
-    begin = time.perf_counter()
-    back = png.round_trip(pixels)
-    took = time.perf_counter() - begin
-    _check_same(back, pixels)
-    return took
-
-
-def _check_same(one: Buffer | NDArray[np.uint8], other: Buffer | NDArray[np.uint8]) -> None:
-    """Beside the clock: comparing takes a millisecond."""
-    if bytes(one) != bytes(other):
-        raise ServiceError("Other pixels came back than were sent, so the times mean nothing.")
 
 
 def _spool_alone(spool: Spool, canvas: Canvas) -> None:

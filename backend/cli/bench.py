@@ -24,6 +24,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--side", type=int, default=1024, help="protocol: side of the canvas in pixels")
     parser.add_argument("--rounds", type=int, metavar="N", help="how often each side is measured (engine: pairs, 7; others: 5 or 15)")
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="protocol: also send N small jobs and watch the backend's memory")
+    parser.add_argument(
+        "--clock", choices=("wall", "processor"), default="wall", help="protocol: 'processor' is for a busy machine (all processes of ours)"
+    )
     parser.add_argument("--steps", type=int, metavar="N", help="engine, memory: steps of a picture (30; a processor times 10)")
     parser.add_argument(
         "--shapes",
@@ -47,8 +50,9 @@ def run(options: Namespace, settings: Settings) -> int:
             return 0 if compared.good else 1
         case "protocol":
             from ..bench import measure
+            from ..speed.turns import Clock
 
-            return _given(measure(options.side, rounds, options.jobs, _say), options)
+            return _given(measure(options.side, rounds, options.jobs, _say, Clock(options.clock)), options)
         case "start":
             from ..speed.start import measure_start
 

@@ -11,11 +11,11 @@ import statistics
 import struct
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
@@ -36,26 +36,27 @@ from protocol.shapes import Buffer
 
 from ..bench_rivals import Child, RawCurve
 from .goals import Figure
+from .turns import Clock, Way, check_same, in_turns
 
 BODY, SHARED = 0.5, 4.0
 _msgpack = cast("Any", msgpack)  # it has no type hints
 _ID = "a" * 32
 
 
-def framing(side: int, rounds: int) -> list[Figure]:
+def framing(side: int, rounds: int, clock: Clock) -> list[Figure]:
     """Our framing beside the two others, `rounds` times each in turns."""
     pixels = np.random.default_rng(3).integers(0, 256, (side, side, 4), dtype=np.uint8)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         echo = stack.enter_context(Echo(folder, pixels.nbytes))
         curve = stack.enter_context(RawCurve(folder / "curve"))
-        ways: dict[str, Callable[[NDArray[np.uint8]], object]] = {
-            "ours": echo.ours,
-            "one body": echo.one_body,
-            "shared memory": echo.shared,
-            "with CURVE": lambda given: curve.round_trip([given.data], given.nbytes),
+        ways: dict[str, Way] = {
+            "ours": lambda: partial(check_same, echo.ours(pixels), pixels),
+            "one body": lambda: partial(check_same, echo.one_body(pixels), pixels),
+            "shared memory": lambda: partial(check_same, echo.shared(pixels), pixels),
+            "with CURVE": lambda: curve.round_trip([pixels.data], pixels.nbytes),
         }
-        rows = [{name: _timed(name, way, pixels) for name, way in ways.items()} for _ in range(rounds + 1)][1:]
+        rows = in_turns(ways, rounds, clock)
     middle = {name: statistics.median(row[name] for row in rows) for name in ways}
 
     def figure(what: str, other: str, target: float) -> Figure:
@@ -115,16 +116,6 @@ class Echo(Child):
         while not self._socket.poll(500):
             self.check_alive()
         return self._socket.recv_multipart(copy=False)
-
-
-def _timed(name: str, way: Callable[[NDArray[np.uint8]], object], pixels: NDArray[np.uint8]) -> float:
-    """Seconds; what came back is compared beside the clock."""
-    begin = time.perf_counter()
-    back = way(pixels)
-    took = time.perf_counter() - begin
-    if back is not None and not np.array_equal(np.frombuffer(cast("Any", back), np.uint8), pixels.reshape(-1)):
-        raise ServiceError(f"Other pixels came back than were sent ({name}), so the times mean nothing.")
-    return took
 
 
 def _memory(path: Path) -> mmap.mmap:

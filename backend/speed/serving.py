@@ -103,7 +103,7 @@ def queueing(client: Client, state: Path, rounds: int) -> list[Figure]:
             order = "".join("ab"[number] for number in first_half)
             uneven.append(1 - jain([first_half.count(number) for number in (0, 1)]))
     return [
-        Figure("G11", f"a second client's wait, of {HELD} jobs held, in jobs", statistics.median(waits), WAIT, "jobs' time"),
+        Figure("G11", f"a second client's wait, of {HELD} jobs held, in jobs", statistics.median(waits), WAIT),
         Figure(
             "G11", f"{2 * EACH} jobs of two clients, beside one client's", statistics.median(more), MORE, "", "at least 0.98 of its rate"
         ),

@@ -33,7 +33,9 @@ from insightface.app import FaceAnalysis
 from diffusers import StableDiffusionXLControlNetPipeline
 """
 """What `infer.py` of InstantID/InstantID imports; the stock pipeline stands for its own, which is a subclass of it."""
-WORKER = "import backend.worker.studio"
+WORKER = "from backend.deferred import defer; defer(); import backend.worker.studio"
+FIRST = f"{WORKER}; from backend.worker.ahead import import_ahead; import_ahead()"
+"""All that a worker imports for a first picture; what of it comes after `WORKER` it imports while it waits for that."""
 SERVER = "import backend.service"
 
 
@@ -46,6 +48,7 @@ def measure_start(rounds: int, say: Callable[[str], None] = lambda line: None) -
         "pipeline": lambda: imported(PIPELINE),
         "official": lambda: imported(OFFICIAL),
         "worker": lambda: imported(WORKER),
+        "first": lambda: imported(FIRST),
         "server": lambda: imported(SERVER),
     }
     rows: list[dict[str, float]] = []
@@ -66,6 +69,7 @@ def measure_start(rounds: int, say: Callable[[str], None] = lambda line: None) -
         figure("G13", "first hello, as a part of the pipeline's import", "hello", "pipeline", 0.03),
         figure("G14", "the server's imports, as a part of the official script's", "server", "official", 0.70),
         figure("G14", "the worker's imports, as a part of the official script's", "worker", "official", 0.70),
+        figure("G14", "all imports of a first picture, as a part of the official script's", "first", "official", 0.70),
     )
     setting = {"rounds": rounds, "python": sys.version.split()[0], "seconds": "of the processor"}
     missing = ("the time to the first picture with compiled nets (second half of G13): it needs an NVIDIA GPU.",)

@@ -4,6 +4,9 @@ on how long anything takes."""
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from backend.speed import framing, serving
 from backend.speed.add_ons import BlenderPixels, KritaPixels
 from backend.speed.goals import shown
 from backend.speed.serving import Crowd, Pinger, jain
+from backend.speed.turns import Clock, Family, check_same, in_turns
 from protocol.errors import ServiceError
 from protocol.jobs import PictureJob, Sampling
 from protocol.messages import Stage
@@ -39,7 +43,7 @@ def test_a_round_trip_brings_the_same_pixels_and_a_preview_for_each_step(busy):
 
 def test_other_pixels_are_no_measurement():
     with pytest.raises(ServiceError, match="Other pixels"):
-        bench._check_same(b"one", b"two")
+        check_same(b"one", b"two")
 
 
 def test_two_clients_are_served_in_turns_and_their_jobs_are_all_done(busy):
@@ -86,13 +90,15 @@ def test_three_framings_give_the_picture_back(tmp_path):
 def test_a_framing_that_gives_other_pixels_is_not_measured():
     """The unsafe twin."""
     with pytest.raises(ServiceError, match="Other pixels"):
-        framing._timed("a wrong one", lambda given: bytes(given.nbytes), PIXELS)
+        in_turns({"a wrong one": lambda: partial(check_same, bytes(PIXELS.nbytes), PIXELS)}, 1, Clock.WALL)
 
 
 @pytest.mark.parametrize("kind", [KritaPixels, BlenderPixels])
 def test_the_add_ons_own_functions_bring_the_same_pixels_out_and_in(tmp_path, kind):
     with kind(tmp_path / "add_on", 16) as add_on:
-        assert add_on.work() > 0
+        wall, processor = add_on.work()
+        assert wall > 0
+        assert processor > 0
 
 
 def test_an_add_on_whose_functions_fail_is_said(tmp_path, capfd):
@@ -105,6 +111,31 @@ def test_an_add_on_whose_functions_fail_is_said(tmp_path, capfd):
     with pytest.raises(ServiceError, match="could not be measured"):
         _Pixels(folder, _KRITA, 16)
     assert "broken" in capfd.readouterr().err
+
+
+def test_ways_take_turns_and_the_first_round_does_not_count():
+    order: list[str] = []
+    ways = {name: partial(order.append, name) for name in ("one", "other")}
+    rows = in_turns(ways, 2, Clock.WALL)
+    assert order == ["one", "other"] * 3
+    assert [sorted(row) for row in rows] == [["one", "other"]] * 2
+
+
+def test_a_way_in_another_process_says_by_itself_what_it_took():
+    assert in_turns({"told": lambda: (2.0, 1.0)}, 1, Clock.WALL) == [{"told": 2.0}]
+    assert in_turns({"told": lambda: (2.0, 1.0)}, 1, Clock.PROCESSOR) == [{"told": 1.0}]
+
+
+def test_the_processors_clock_counts_the_processes_that_were_started_and_not_who_waits():
+    work = "import sys\nfor _ in sys.stdin: print(sum(range(300000)), flush=True)"
+    with subprocess.Popen([sys.executable, "-c", work], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        family = Family()
+        before = family.used_s()
+        child.stdin.write("go\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        assert family.used_s() > before
+        child.stdin.close()
 
 
 def test_figures_are_shown_in_units_that_people_read():
@@ -121,7 +152,7 @@ def test_figures_are_shown_in_units_that_people_read():
 def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "PINGS", 5)
     said: list[str] = []
-    report = bench.measure(32, 1, say=said.append)
+    report = bench.measure(32, 1, say=said.append, clock=Clock.PROCESSOR)
     assert [figure.goal for figure in report.figures] == ["G3"] * 6 + ["G4"] * 2 + ["G11"] * 3 + ["G12"] * 3 + ["G16"] * 2
     assert said
     report.write_json(tmp_path / "protocol.json")
