@@ -35,6 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, settings: Settings) -> int:
     """Train the part."""
+    from ..training.options import check
+
     modules, summary = PARTS[options.part]
     names = modules.split()
     for name in names:
@@ -44,5 +46,6 @@ def run(options: Namespace, settings: Settings) -> int:
         chosen = parser.parse_args(options.options)
         if len(names) > 1:
             chosen.out = chosen.out / name
+        check(chosen)
         module.run(chosen)
     return 0

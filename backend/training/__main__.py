@@ -5,6 +5,8 @@ import importlib
 
 from protocol.errors import LikenessError
 
+from .options import check
+
 PARTS = ("data", "vae", "base", "instantid", "ip_adapter", "style", "recogniser", "detector", "clip", "judge", "samples", "assemble")
 
 
@@ -20,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m backend.training {part}", description=module.__doc__)
     module.add_arguments(parser)
     try:
-        module.run(parser.parse_args(arguments[1:]))
+        chosen = parser.parse_args(arguments[1:])
+        check(chosen)
+        module.run(chosen)
     except LikenessError as error:
         print(error, file=sys.stderr)
         return 2

@@ -122,7 +122,10 @@ class InstantIdTask:
         self.trained.identitynet.load_state_dict(diffusers.ControlNetModel.from_pretrained(folder).state_dict())
 
     def begin_with(self, folder: Path) -> None:
-        """Take everything from an earlier training's folder: IdentityNet and the image adapter."""
+        """Take everything from an earlier training's folder: IdentityNet and the image adapter; InvalidRequest if one is not there."""
+        for needed in ("identitynet/config.json", "instantid.safetensors"):
+            if not (folder / needed).is_file():
+                raise InvalidRequest(f"{folder} holds no {needed}, so it is no finished InstantID training. Choose another --begin-with.")
         self.begin_from(folder / "identitynet")
         read_adapter(self.base.parts.unet, self.trained.projection, folder / "instantid.safetensors")
 

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from protocol.errors import InvalidRequest
+
 from . import loop
 from .adapters import Floats, Shown, attach, draw_drops, read_embeddings
 from .base import cache_of, load_base
@@ -110,6 +112,10 @@ def run(args: argparse.Namespace) -> None:
     """Train; leaves `out`/ip_adapter.safetensors, `out`/ip_adapter.bin and `out`/sheet.png."""
     seed_torch(args.seed)
     drawn = (args.data / "pictures.npy").is_file()
+    if not drawn and args.encoder is None and not (args.out / "data" / "image_embeds.npy").is_file():
+        raise InvalidRequest(
+            "An IP-Adapter learns what an image encoder sees on the photos. Give the folder of a CLIP image encoder with --encoder."
+        )
     people = data_of(args.data, args.out, args.size)
     path = people.folder / "image_embeds.npy"
     if args.encoder is not None and not path.is_file():

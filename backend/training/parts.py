@@ -60,10 +60,10 @@ def load_parts(model: Path) -> tuple[Parts, diffusers.AutoencoderKL, transformer
     Raises:
         InvalidRequest: it is no such folder.
     """
-    if not (model / "unet" / "config.json").is_file() or not (model / "text_encoder").is_dir():
+    needed = ("unet/config.json", "vae/config.json", "text_encoder", "tokenizer")
+    if missing := [name for name in needed if not (model / name).exists()]:
         raise InvalidRequest(
-            f"{model} is no diffusers folder of a Stable Diffusion model: it has no unet or text_encoder. "
-            "Give the folder with model_index.json."
+            f"{model} is no diffusers folder of a Stable Diffusion model: it has no {missing[0]}. Give the folder with model_index.json."
         )
     where = loop.device()
     tokenizer = transformers.CLIPTokenizer.from_pretrained(model / "tokenizer")

@@ -69,7 +69,7 @@ def _listed(folder: Path) -> Iterator[Photo]:
     listing = folder / "metadata.jsonl"
     if not listing.is_file():
         return
-    for number, line in enumerate(listing.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(listing).splitlines(), 1):
         try:
             entry = json.loads(line)
             path, caption = folder / str(entry["file_name"]), str(entry["text"])
@@ -84,7 +84,14 @@ def _beside(folder: Path) -> Iterator[Photo]:
     for path in folder.rglob("*"):
         text = path.with_suffix(".txt")
         if path.suffix.lower() in PICTURES and text.is_file():
-            yield Photo(path, " ".join(text.read_text(encoding="utf-8").split()), _person(path, folder))
+            yield Photo(path, " ".join(_text(text).split()), _person(path, folder))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except ValueError as error:
+        raise InvalidRequest(f"{path} is not text in UTF-8, so its words cannot be read. Save it once more as UTF-8.") from error
 
 
 def build_photos(folder: Path, out: Path, size: int, analyser: "FaceAnalyser | None" = None) -> People:
@@ -145,7 +152,7 @@ def data_of(data: Path, out: Path, size: int, faces: Path | None = None) -> Peop
     """The data set in `data`, or made of the photos there into `out`/data; with the face models in `faces`, photos get faces.
 
     Raises:
-        InvalidRequest: neither is there.
+        InvalidRequest: neither is there, or the photos were cut to another size when this training began.
     """
     if (data / "pictures.npy").is_file():
         return People(data)
@@ -157,4 +164,7 @@ def data_of(data: Path, out: Path, size: int, faces: Path | None = None) -> Peop
 
             analyser = FaceAnalyser(faces.resolve())
         build_photos(data, made, size, analyser)
-    return People(made)
+    people = People(made)
+    if (side := people.pictures.shape[1]) != size:
+        raise InvalidRequest(f"{made} holds the photos cut to {side} pixels. Go on with --size {side}, or begin anew with another --out.")
+    return people

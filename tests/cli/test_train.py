@@ -41,3 +41,60 @@ def test_a_part_tells_its_own_options(capsys):
 
 def test_a_wrong_option_of_a_part_is_one_sentence(refused):
     assert "--brush" in refused("train", "samples", "--out", "somewhere", "--brush", "3")
+
+
+IP_ADAPTER = ("train", "ip-adapter", "--data", "{photos}", "--base", "{photos}", "--encoder", "{encoder}", "--out", "{out}")
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Folders by name: photos with captions, what looks like an encoder, and a training that has not begun."""
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (70, 90), "red").save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "a.txt").write_text("somebody", encoding="utf-8")
+    (tmp_path / "encoder").mkdir()
+    (tmp_path / "encoder" / "config.json").write_text("{}", encoding="utf-8")
+    return {"photos": tmp_path / "photos", "encoder": tmp_path / "encoder", "out": tmp_path / "out", "file": tmp_path / "photos" / "a.png"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--steps", "0"), "--steps 0 makes no sense"),
+        (("--batch", "-1"), "--batch"),
+        (("--rate", "nan"), "--rate"),
+        (("--minutes", "-3"), "--minutes"),
+        (("--seed", "-1"), "--seed"),
+        (("--size", "0"), "--size"),
+        (("--sheet-every", "0"), "--sheet-every"),
+        (("--data", "nowhere"), "nowhere does not exist"),
+        (("--data", "{file}"), "is no folder"),
+        (("--encoder", "nowhere"), "nowhere does not exist"),
+        (("--encoder", "{photos}"), "holds no config.json"),
+        (("--out", "{file}"), "is a file"),
+        (("--out", "{file}/below"), "is a file"),
+        ((), "is no diffusers folder"),
+    ],
+)
+def test_what_a_training_cannot_use_is_one_sentence(refused, places, words, said, monkeypatch):
+    """And nothing is looked for elsewhere: a name that is no folder here could be one on the Internet."""
+    monkeypatch.setattr(
+        "backend.training.ip_adapter.embed_photos", lambda people, _, path: np.save(path, np.zeros((len(people.pictures), 8)))
+    )
+    assert said in refused(*(word.format(**places) for word in (*IP_ADAPTER, *words)))
+
+
+def test_photos_need_an_encoder_and_words_in_utf_8(refused, places):
+    words = [word.format(**places) for word in IP_ADAPTER]
+    assert "--encoder" in refused(*(word for word in words if word not in ("--encoder", str(places["encoder"]))))
+    (places["photos"] / "a.txt").write_bytes(b"caf\xe9")
+    assert "UTF-8" in refused(*words)
+
+
+def test_a_training_that_goes_on_keeps_the_size_of_its_photos(refused, places, monkeypatch):
+    monkeypatch.setattr(
+        "backend.training.ip_adapter.embed_photos", lambda people, _, path: np.save(path, np.zeros((len(people.pictures), 8)))
+    )
+    words = [word.format(**places) for word in IP_ADAPTER]
+    assert "diffusers folder" in refused(*words, "--size", "64"), "the photos are cut before the base is read"
+    assert "--size 64" in refused(*words, "--size", "96")
