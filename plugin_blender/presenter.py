@@ -213,7 +213,7 @@ class Presenter:
         self._work()
         now = (
             *(self.backend, self.notice, self.progress, self.results, self.characters, self.models, self.preview, self.people.making),
-            *(self.live.on, self.live.sentence, self.live.picture),
+            *(self.live.on, self.live.working, self.live.sentence, self.live.picture),
         )
         changed, self._told = now != self._told, now
         return changed

@@ -34,6 +34,8 @@ class Watch:
         """Grows with everything that Blender evaluated anew, and with each frame."""
         self.meshes = 0
         """Grows with each mesh whose own vertices or weights changed; posing and shape keys do not count."""
+        self.undone = 0
+        """Grows with each step of undo or redo, which may take our image out of the file and out of its editors."""
         self._ended = ended
         self._handlers: tuple[tuple[Any, Callable[..., None]], ...] = ()
 
@@ -51,6 +53,9 @@ class Watch:
             if graph is not None and graph.id_type_updated("MESH") and not graph.id_type_updated("KEY"):
                 self.meshes += 1
 
+        def undone(*_: object) -> None:
+            self.changes, self.undone = self.changes + 1, self.undone + 1
+
         @bpy.app.handlers.persistent
         def opened(*_: object) -> None:
             self.end()
@@ -60,6 +65,8 @@ class Watch:
         self._handlers = (
             (handlers.depsgraph_update_post, changed),
             (handlers.frame_change_post, changed),
+            (handlers.undo_post, undone),
+            (handlers.redo_post, undone),
             (handlers.load_post, opened),
         )
         for kind, handler in self._handlers:

@@ -24,7 +24,8 @@ SCALE = 9.0
 def register() -> None:
     """The switch. It belongs to the window manager, not to the scene: it is not saved, and undo does not turn it."""
     manager = bpy.types.WindowManager
-    manager.likeness_watch, manager.likeness_screen = Watch(ended), Screen()
+    manager.likeness_watch = watch = Watch(ended)
+    manager.likeness_screen = Screen(watch)
     manager.likeness_live = bpy.props.BoolProperty(
         name="Live",
         description="Small, quick pictures that follow while you pose the rig or move the camera. Depth and normals are left out of them",
@@ -44,15 +45,19 @@ def unregister() -> None:
 class Screen:
     """Where the newest picture is seen: the image, the editors that show it, the panel."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
         self._shown: object = None
+        self._undone = 0
+        self._areas: set[int] = set()
+        """The editors that showed it last."""
 
     def show(self, presenter: Any) -> bool:  # noqa: ANN401
-        """Show the newest picture; whether there was a new one. Says what goes wrong, and does not raise."""
-        picture, before = presenter.live.picture, self._shown
-        if picture is before or (picture is not None and rendering()):
+        """Show the newest picture, also again after an undo; whether there was one to show. Says what goes wrong, and does not raise."""
+        picture, before, undone = presenter.live.picture, self._shown, self._undone != self._watch.undone
+        if (picture is before and not undone) or (picture is not None and rendering()):
             return False
-        self._shown = picture
+        self._shown, self._undone = picture, self._watch.undone
         if picture is None:
             return True
         try:
@@ -61,11 +66,15 @@ class Screen:
         except (LikenessError, RuntimeError) as error:
             presenter.say(f"The live picture cannot be shown: {error}")
             return True
+        areas: set[int] = set()
         for space, area in _image_editors():
-            if before is None and space.image is None:
-                space.image = image  # an editor that shows nothing may as well show this
+            # An editor that shows nothing may as well show this; and one that undo took it from is given it back.
+            if space.image is None and (before is None or (undone and area.as_pointer() in self._areas)):
+                space.image = image
             if space.image == image:
+                areas.add(area.as_pointer())
                 area.tag_redraw()
+        self._areas = areas
         return True
 
 
@@ -166,7 +175,7 @@ class LIKENESS_PT_live(SidePanel, bpy.types.Panel):  # noqa: N801
         if live.picture is not None:
             thumbnail(layout, bpy.types.WindowManager.likeness_thumbnails.live_icon(), SCALE)
             alike = "" if live.picture.similarity is None else f"{live.picture.similarity:.2f} alike · "
-            layout.label(text=f"{alike}{live.picture.seconds:.1f} s behind")
+            layout.label(text=f"{alike}drawn in {live.picture.seconds:.1f} s", icon="SORTTIME" if live.working else "CHECKMARK")
         elif live.on and not live.sentence:
             layout.label(text="The first picture is coming …", icon="SORTTIME")
         if words := live.sentence or _elsewhere(context):

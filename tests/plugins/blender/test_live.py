@@ -73,6 +73,11 @@ def test_live_pictures_are_no_steps_of_undo_and_what_is_undone_is_followed(told)
     assert told["undone"] == [True, 1]
 
 
+def test_an_image_editor_that_shows_nothing_shows_it_and_has_it_back_after_undo_took_it(told):
+    assert told["editor"] == [True, True, False, True]
+    assert told["another image"], "an editor that shows something else is left alone"
+
+
 def test_an_image_that_was_deleted_is_made_anew(told):
     assert told["made anew"] == 1
 
@@ -111,8 +116,9 @@ def test_a_lost_backend_is_said_and_live_stays_on(told):
 
 
 # On and off -------------------------------------------------------------------------------------------------------------------------------
-def test_it_adds_three_handlers_that_are_gone_when_it_is_off(told):
-    assert told["handlers"] == {"depsgraph_update_post": 1, "frame_change_post": 1, "load_post": 1}
+def test_it_adds_handlers_that_are_gone_when_it_is_off(told):
+    kinds = ("depsgraph_update_post", "frame_change_post", "load_post", "redo_post", "undo_post")
+    assert told["handlers"] == dict.fromkeys(kinds, 1)
     assert told["switch"]
     assert told["beat"]
     assert told["switched off"] == [True, False, 1]

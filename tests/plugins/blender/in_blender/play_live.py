@@ -249,6 +249,31 @@ beat()
 told["undone"] = [len(jobs) > count, len(live_image())]
 settings = scene.likeness
 
+# An editor that shows nothing shows the next first picture, and undo to before the image was made does not leave it empty.
+scene_live.leave()
+for image in live_image():
+    bpy.data.images.remove(image)
+areas = bpy.context.window_manager.windows[0].screen.areas
+areas[0].type = areas[1].type = "IMAGE_EDITOR"
+space, busy = areas[0].spaces.active, areas[1].spaces.active
+busy.image = bpy.data.images.new("The artist's own", 4, 4)
+bpy.ops.ed.undo_push(message="without the image")
+scene_live.follow(scene)
+until(lambda: presenter().live.picture)
+beat()
+told["editor"] = [space.image == live_image()[0], space.image.users > 0]
+bpy.ops.ed.undo_push(message="with the image")
+bpy.ops.ed.undo()
+told["editor"].append(bool(live_image()))
+rig, head, scene = bpy.data.objects["Rig"], bpy.data.objects["Sphere"], bpy.context.scene
+settings = scene.likeness
+stage.depsgraph()
+beat()
+told["editor"].append(bool(live_image()) and space.image == live_image()[0])
+told["another image"] = busy.image.name == "The artist's own"
+areas[0].type = areas[1].type = "OUTLINER"
+posed(rig, head)
+
 # The artist deletes the image, and empties what is chosen.
 for image in live_image():
     bpy.data.images.remove(image)
