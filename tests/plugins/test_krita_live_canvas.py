@@ -43,7 +43,7 @@ def test_inks_grey_and_lab_are_seen_nearly_so(case: dict[str, Any]):
     """Krita converts them for its screen by another rendering intent; these are the strongest colours that there are."""
     others = [told for kind, told in case.items() if not kind.startswith("RGBA")]
     assert len(others) == 4
-    assert all(far <= 40 and same for far, _, same in others)
+    assert all(far <= 48 and same for far, _, same in others)
 
 
 @of("kinds")
