@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocol.errors import InvalidRequest, ModelError
 
 from ..config import Settings
+from .arguments import whole
 from .work import bench_for
 
 if TYPE_CHECKING:
@@ -30,7 +32,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--shortcuts", action="store_true", help="instead: what each shortcut (--quick) costs in likeness and saves in time"
     )
     parser.add_argument("--small-faces", action="store_true", help="instead: what the second pass over small faces (--face-pass) gains")
+    parser.add_argument(
+        "--first",
+        type=_first,
+        default=0,
+        metavar="N",
+        help="number of the first person (default: 0); others than the first hundred are fresh ones",
+    )
     parser.add_argument("--model", metavar="ID", help="the model (default: sketch, the built-in one)")
+
+
+def _first(text: str) -> int:
+    return whole(text, 0, 100_000, "a person's number")
 
 
 def run(options: Namespace, settings: Settings) -> int:
@@ -45,7 +58,7 @@ def run(options: Namespace, settings: Settings) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidRequest(f"The folder {options.out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
-    sizes = QUICK if options.quick else FULL
+    sizes = replace(QUICK if options.quick else FULL, first=options.first)
     model = find_model(settings, settings.model)
     faces = open_faces(model, settings)
     if faces is None:

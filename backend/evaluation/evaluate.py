@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +41,7 @@ def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Siz
     about = {
         "model": bench.model.id,
         "persons": sizes.people,
+        "first": sizes.first,
         "pictures": here.painted + (there.painted if there else 0),
         "seconds": round(time.perf_counter() - begin, 1),
         "machine": platform.machine(),
@@ -93,7 +93,7 @@ class _At:
 
 def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge, styles: Judge | None) -> list[Finding]:
     """The seven claims, in their order; `styles` judges the style of the second base, if there is one."""
-    sitters = [sitter(index, bench.side) for index in range(max(astuple(sizes)))]
+    sitters = [sitter(number, bench.side) for number in sizes.numbers]
     painted = portraits.paint_portraits(bench, sitters[: sizes.people])
     findings = [
         portraits.identity(painted),

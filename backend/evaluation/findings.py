@@ -18,7 +18,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How many persons each measure is taken on."""
+    """How many persons each measure is taken on, and which is the first of them."""
 
     people: int
     posed: int
@@ -26,6 +26,13 @@ class Sizes:
     cornered: int
     restyled: int
     inpainted: int
+    first: int = 0
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all persons that any measure needs."""
+        most = max(self.people, self.posed, self.photographed, self.cornered, self.restyled, self.inpainted)
+        return range(self.first, self.first + most)
 
     @property
     def pictures(self) -> int:

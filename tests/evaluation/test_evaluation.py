@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -77,6 +78,13 @@ def test_a_sitter_is_the_same_every_time():
     one, other = sitter(3, 64), sitter(3, 64)
     assert np.array_equal(one.reference.picture, other.reference.picture)
     assert np.array_equal(one.photos[3], other.photos[3])
+
+
+def test_fresh_persons_are_others_than_those_that_the_figures_are_of():
+    fresh = replace(SIZES, first=100)
+    assert len(fresh.numbers) == len(SIZES.numbers) == 6
+    assert not {sitter(number, 64).seed for number in fresh.numbers} & {sitter(number, 64).seed for number in range(100)}
+    assert fresh.pictures == SIZES.pictures
 
 
 def test_every_hat_and_every_expression_is_asked_for():
