@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import lora_makers as makers
@@ -14,11 +15,13 @@ from tiny_models import FakeFaces, tiny_model
 
 from backend.images import to_plane
 from backend.models.bundle import Model
-from backend.models.memory_plan import Level, Role
+from backend.models.memory_plan import IN_FLIGHT, Level, Part, Role, Stay, Work, peak, stay
+from backend.models.part_sizes import parts_of
 from backend.models.parts import Parts
 from backend.models.residency import Residency
 from backend.pipelines.engine import Engine
-from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
+from backend.worker.footing import guide_nets
+from protocol.jobs import Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject
 from protocol.weights import Lora
 
 GHOST = torch.device("meta")
@@ -56,6 +59,23 @@ def job(*loras: Lora) -> PictureJob:
         "a person", "", subjects=(Subject(Photos((photo,))),), guides=(Guide(GuideKind.DEPTH, depth),), loras=loras,
         sampling=Sampling(steps=3, seed=7), preview_every=0,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("level", Level)
+def test_what_a_device_holds_at_its_worst_moment_is_what_the_plan_says(folder: Path, level: Level) -> None:
+    """Weights alone: in the plan from the headers of files, on the device as they were moved."""
+    device, engine = SmallDevice(), Engine(Model.open(folder), FakeFaces())
+    engine.parts.residency = Residency(engine.parts.device, device)
+    engine.parts.residency.change(level)
+    engine.run(replace(job(), image_prompts=(ImagePrompt(job().guides[0].picture),)))
+    planned = parts_of(engine.parts.model, 4, None, guide_nets(engine.parts.model, job()))
+    most = peak(level, planned, Work(0, 0, 0))
+    assert 0.9 * most < device.peak + in_flight(level, planned) <= 1.01 * most
+
+
+def in_flight(level: Level, planned: Sequence[Part]) -> int:
+    """Bytes of the blocks that are on a device while they are streamed, which the fake one does not see."""
+    return IN_FLIGHT * max((part.block for part in planned if stay(level, part.role) is Stay.STREAMED), default=0)
 
 
 WORN = (Lora("ink", 0.8), Lora("gold", -0.4))
