@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -62,9 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         out = folder / "out"
         out.mkdir()
         (out / "plan.json").write_text(json.dumps(plan_of(folder)), encoding="utf-8")
-        threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
-        values = {"LIKENESS_SCENARIO": "live", "LIKENESS_STATE": str(backend.state), **threads}
-        with krita_runs.krita(home, out, 1400, 900, **values) as running:
+        with krita_runs.krita(home, out, 1400, 900, LIKENESS_SCENARIO="live", LIKENESS_STATE=str(backend.state)) as running:
 
             def event(name: str) -> dict[str, Any]:
                 return dict(running.wait_for(name, PATIENCE_S))
