@@ -130,15 +130,18 @@ def _trips(rows: list[_Row]) -> list[Figure]:
     def parts(*names: str) -> dict[str, float]:
         return {name: middle[name] for name in names}
 
+    def share(what: str, picture_s: float, target: float, previews: str) -> Figure:
+        # Previews go while the device computes the next step; all at once, as here, they would be at most that much.
+        return Figure("G3", f"the same, of {what}", middle["ours"] / picture_s, target, "%", "", {"and previews at once": middle[previews]})
+
     equal = "pixels equal bit for bit"
-    thirty, few = middle["ours, 30 steps"], middle["ours, 4 steps"]
     return [
         Figure("G3", "RGBA there and back, nothing drawn", middle["ours"], TRIP_S, "s", equal),
         Figure("G3", "the same, beside its floor", beside("spool", "CURVE"), FLOOR, "", "", parts("ours", "spool", "CURVE")),
         Figure("G3", "the same, beside two copies in memory", beside("two copies"), COPIES, "", "stretch 15", parts("two copies")),
         Figure("G3", "the same, beside PNG, HTTP and a websocket", beside("PNG"), FIELD, "", equal, parts("PNG")),
-        Figure("G3", "30 steps with previews, of an H200's picture", thirty / PICTURE_S, PICTURE_SHARE, "%", "", parts("ours, 30 steps")),
-        Figure("G3", "4 steps with previews, of an H200's picture in 4", few / FEW_S, FEW_SHARE, "%", "", parts("ours, 4 steps")),
+        share(f"an H200's picture in {STEPS} steps", PICTURE_S, PICTURE_SHARE, "ours, 30 steps"),
+        share(f"an H200's picture in {FEW} steps", FEW_S, FEW_SHARE, "ours, 4 steps"),
     ]
 
 

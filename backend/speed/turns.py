@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from protocol.errors import ServiceError
 from protocol.shapes import Buffer
 
-SETTLE_S = 0.03
-"""Before each way on the processor's clock, so that what the last one left to do (files, messages) is not counted here."""
+SETTLE_S, STILL_S, PATIENCE_S = 0.02, 0.0005, 0.2
+"""On the processor's clock a way begins when all processes have been still for so long, so that what the last one left to do (files,
+messages) is not counted here; or after a fifth of a second."""
 Check = Callable[[], None]
 Pixels = Buffer | NDArray[np.uint8]
 Told = tuple[float, float]
@@ -42,7 +43,7 @@ def in_turns(ways: Mapping[str, Way], rounds: int, clock: Clock) -> list[dict[st
         row: dict[str, float] = {}
         for name, way in ways.items():
             if clock is Clock.PROCESSOR:
-                time.sleep(SETTLE_S)
+                family.settle()
             begin = time.perf_counter() if clock is Clock.WALL else family.used_s()
             told = way()
             if isinstance(told, tuple):
@@ -71,6 +72,13 @@ class Family:
     def used_s(self) -> float:
         """Seconds of the processor that all of them have used."""
         return sum(_used_s(process) for process in self._processes)
+
+    def settle(self) -> None:
+        """Wait until nothing more is being done."""
+        end, before = time.monotonic() + PATIENCE_S, -1.0
+        while self.used_s() - before > STILL_S and time.monotonic() < end:
+            before = self.used_s()
+            time.sleep(SETTLE_S)
 
 
 def _used_s(process: psutil.Process) -> float:
