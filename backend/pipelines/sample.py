@@ -194,9 +194,12 @@ def _estimates(schedule: Untyped) -> Callable[[Tensor], Tensor]:
 def _quiet() -> Generator[None]:
     """Image-to-image moves the VAE to float32 and back, and diffusers warns about each of these moves although nothing is lost."""
     logger = logging.getLogger("diffusers.models.modeling_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_error)  # setting its level would empty the caches of all loggers, which takes a tenth of a picture's set-up
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logger.removeFilter(is_error)
