@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from protocol.errors import LikenessError
 
 from .config import Settings
-from .workbench import BUILT_IN, device_and_dtype, installed
+from .workbench import BUILT_IN, REAL, device_and_dtype, installed
 
 if TYPE_CHECKING:
     from .models.bundle import Model
@@ -164,7 +164,7 @@ def _models(settings: Settings) -> list[Note]:
         cure = f"Get the folder {BUILT_IN} again: git checkout -- backend/{BUILT_IN.name}"
         notes.append(Note("model", State.WRONG, "the built-in model is missing", cure))
     if len(notes) == 1:
-        cure = f"For photographs, put a real model into {settings.models}; the README's section 'Real models' says how."
+        cure = f"For photographs, fetch a real model: likeness models pull {REAL}"
         notes.append(Note("model", State.ADVICE, "no further models", cure))
     return notes
 

@@ -37,6 +37,9 @@ DET_SIZES = (640, 512, 384, 256, 192)
 _PHOTOGRAPH = 0.4
 """Below this `smoothness` a picture is taken for a photograph."""
 
+_SEEN_KEYPOINTS = 3
+"""So many of a face's five keypoints lie within the photo; what has fewer was seen in the border, as in a photo one pixel high."""
+
 _MARGIN_FILL = 0.5
 """With a border, the photo fills this part of the detector's input: a face cropped at the forehead and the chin then looks like others."""
 
@@ -196,7 +199,7 @@ class FaceAnalyser:
     def _detect_at(self, rgb: Pixels, size: int, fill: float) -> list[_Detection]:
         canvas, scale, offset = _on_canvas(rgb, size, fill)
         boxes, keypoints = self._detector.detect(np.ascontiguousarray(canvas[..., ::-1]), input_size=(size, size))
-        return [
+        found = [
             _Detection(
                 box=((box[:4].reshape(2, 2) - offset) / scale).astype(np.float32).ravel(),
                 keypoints=((points - offset) / scale).astype(np.float32),
@@ -204,6 +207,7 @@ class FaceAnalyser:
             )
             for box, points in zip(boxes, keypoints, strict=True)
         ]
+        return [one for one in found if _within(one.keypoints, rgb) >= _SEEN_KEYPOINTS]
 
     def _recognise(self, rgb: Pixels, found: _Detection) -> Face:
         crop = aligned_crop(rgb, found.keypoints, int(self._recogniser.input_size[0]))
@@ -293,6 +297,12 @@ def _on_canvas(rgb: Pixels, size: int, fill: float) -> tuple[Pixels, Floats, Flo
     canvas = np.zeros((size, size, 3), dtype=np.uint8)
     canvas[top : top + new[1], left : left + new[0]] = cv2.resize(rgb, new)
     return canvas, np.array([new[0] / width, new[1] / height], dtype=np.float32), np.array([left, top], dtype=np.float32)
+
+
+def _within(points: Floats, rgb: Pixels) -> int:
+    """How many of the points (n, 2) lie within the photo."""
+    height, width = rgb.shape[:2]
+    return int(((points >= 0) & (points <= (width, height))).all(axis=1).sum())
 
 
 def _area(box: Floats) -> float:

@@ -37,6 +37,9 @@ CUDA_PROVIDERS = ("CUDAExecutionProvider", *CPU_PROVIDERS)
 """Of onnxruntime, for face models."""
 BUILT_IN = Path(__file__).resolve().parent / "sketch"
 """The folder of the built-in model, id "sketch"."""
+REAL = "instantid-sdxl"
+"""The set of the catalogue that reads photographs and draws who is on them."""
+DEVICES = ("cpu", "cuda", "mps", "xpu")
 
 
 class Made(Protocol):
@@ -205,6 +208,8 @@ def device_and_dtype(settings: Settings) -> tuple[str, torch.dtype]:
     device = settings.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if device.partition(":")[0] not in DEVICES:
+        raise InvalidRequest(f"There is no device called {device!r}. Choose auto, cpu, cuda, cuda:1 or mps.")
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -249,10 +254,11 @@ def tune(parts: Parts, settings: Settings) -> None:
 
 
 def _hint(settings: Settings) -> str:
-    return (
-        "The built-in model knows drawn people only, no photographs: for those, put a real model into "
-        f"{settings.models} (README, section 'Real models') and name it with --model."
+    fetched = REAL in installed(settings)
+    cure = (
+        f"choose {REAL} with --model" if fetched else f"fetch a real model with `likeness models pull {REAL}`, then choose it with --model"
     )
+    return f"The built-in model knows drawn people only, no photographs: for those, {cure}."
 
 
 def _unknown(settings: Settings, name: str) -> str:

@@ -61,12 +61,16 @@ def prompt(text: str) -> str:
 
 def weighted_file(text: str) -> WeightedFile:
     """`FILE` or `FILE:WEIGHT`. A colon that is no weight belongs to the name (`C:\\photo.png`)."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("there is no file without a name; give a picture")
     name, colon, tail = text.rpartition(":")
     if not colon or not name or Path(text).is_file():
         return WeightedFile(Path(text), None)
     try:
         weight = float(tail)
     except ValueError:
+        if Path(name).is_file():
+            raise argparse.ArgumentTypeError(f"the weight {tail!r} of {name} is no number from 0 to {MAX_WEIGHT:g}") from None
         return WeightedFile(Path(text), None)
     if not 0 <= weight <= MAX_WEIGHT:
         raise argparse.ArgumentTypeError(f"the weight {tail} of {name} is outside 0 to {MAX_WEIGHT:g}")

@@ -28,10 +28,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--out", default=Path("out/evaluation"), type=Path, metavar="DIR", help="folder for table.md, evaluation.json and sheet.png"
     )
-    parser.add_argument(
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
         "--shortcuts", action="store_true", help="instead: what each shortcut (--quick) costs in likeness and saves in time"
     )
-    parser.add_argument("--small-faces", action="store_true", help="instead: what the second pass over small faces (--face-pass) gains")
+    instead.add_argument("--small-faces", action="store_true", help="instead: what the second pass over small faces (--face-pass) gains")
     parser.add_argument(
         "--first",
         type=_first,

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocol.errors import InvalidRequest
+from protocol.errors import FaceError, InvalidRequest
 from protocol.jobs import Lends
 
 from ..recipe import FacePrompt, Region, Somebody, saved, somebody
@@ -104,7 +104,15 @@ def people(bench: Bench, options: Namespace) -> tuple[Somebody, ...]:
     regions: list[Region | None] = [*options.region] or [None] * (len(photos) + len(options.character))
     if options.character:
         return tuple(saved(bench, name, place) for name, place in zip(options.character, regions, strict=True))
-    return tuple(somebody(bench, files, place) for files, place in zip(photos, regions, strict=True))
+    return tuple(_somebody(bench, files, place) for files, place in zip(photos, regions, strict=True))
+
+
+def _somebody(bench: Bench, files: list[Path], place: Region | None) -> Somebody:
+    """The person on the photos; where a face cannot be read, the sentence says of which files it speaks."""
+    try:
+        return somebody(bench, files, place)
+    except FaceError as error:
+        raise type(error)(f"{', '.join(map(str, files))}: {error}") from error
 
 
 def face_prompts(bench: Bench, options: Namespace) -> tuple[FacePrompt, ...]:

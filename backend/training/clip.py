@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from protocol.errors import InvalidRequest
+
 from .budget import Budget, learn
 from .crops import roughen
 from .people import People
@@ -215,6 +217,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, export and measure; or only embed a data set."""
     if args.embed is not None:
+        if not (args.out / "image_encoder/config.json").is_file():
+            raise InvalidRequest(f"There is no finished image encoder in {args.out}. Train it first, with the same --out.")
         print(f"wrote {embed_dataset(args.out, args.embed)}")
         return
     people = People(args.data)

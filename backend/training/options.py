@@ -5,7 +5,7 @@ The libraries would find most of this out too, but some minutes later, in words 
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from protocol.errors import InvalidRequest
 
@@ -28,10 +28,12 @@ def check(args: argparse.Namespace) -> None:
     """InvalidRequest for the first option that cannot be meant. Options that a part does not have are passed over."""
     for name, (low, high) in BOUNDS.items():
         given: Any = getattr(args, name, None)
-        values: list[float] = given if isinstance(given, list) else [] if given is None else [given]
+        values = cast("list[float]", given) if isinstance(given, list) else [] if given is None else [float(given)]
         for value in values:
             if not low <= value <= high:  # no number is neither
-                raise InvalidRequest(f"{_option(name)} {value} makes no sense; give a number from {low:g} to {high:g}.")
+                raise InvalidRequest(f"{_option(name)} {value:g} makes no sense; give a number from {low:g} to {high:g}.")
+    if hasattr(args, "data") and args.data is None and getattr(args, "embed", None) is None:
+        raise InvalidRequest("--data is missing. Give the folder of drawn persons to train on; `likeness train data` makes one.")
     for name, needed in FOLDERS.items():
         folder = getattr(args, name, None)
         if isinstance(folder, Path):

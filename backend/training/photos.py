@@ -101,7 +101,9 @@ def build_photos(folder: Path, out: Path, size: int, analyser: "FaceAnalyser | N
         InvalidRequest: nothing usable is in the folder.
         BadPicture: a file is no picture.
     """
-    done = [(photo, shape) for photo in tqdm(find_photos(folder), desc="photos") if (shape := _shape(photo, size, analyser)) is not None]
+    photos = find_photos(folder)
+    with tqdm(photos, desc="photos") as bar:  # closed also where a photo cannot be read: the sentence then has a line of its own
+        done = [(photo, shape) for photo in bar if (shape := _shape(photo, size, analyser)) is not None]
     if not done:
         raise InvalidRequest(
             f"On none of the photos in {folder} a face was found, so there is nothing to learn from. "

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from protocol.errors import InvalidRequest
+
 from .budget import Budget, learn
 from .crops import CROP, Picture, cover, crop, roughen
 from .people import People
@@ -247,6 +249,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, export and measure; or only embed a data set."""
     if args.embed is not None:
+        if not (args.out / "recogniser.pt").is_file():
+            raise InvalidRequest(f"There is no finished recogniser in {args.out}. Train it first, with the same --out.")
         print(f"wrote {embed_dataset(args.out, args.embed)}")
         return
     people = People(args.data)

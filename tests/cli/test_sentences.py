@@ -35,6 +35,12 @@ def test_a_photo_without_a_face(refused, out, tmp_path):
     assert "No face was found" in refused("portrait", "--face", tmp_path / "wall.png", "-o", out)
 
 
+def test_of_several_people_it_is_said_whose_photo_shows_no_face(refused, out, photo, tmp_path):
+    Image.fromarray(blank(90, 90)).save(tmp_path / "wall.png")
+    said = refused("portrait", "--person", photo, "--person", tmp_path / "wall.png", "-o", out)
+    assert "wall.png: No face was found" in said
+
+
 def test_a_pose_without_a_face(refused, out, photo, tmp_path):
     Image.fromarray(blank(90, 90)).save(tmp_path / "wall.png")
     assert "leave --pose out" in refused("portrait", "--face", photo, "--pose", tmp_path / "wall.png", "-o", out)
@@ -60,6 +66,12 @@ def test_seeds_that_count_past_the_end(refused, photo, out):
 
 def test_a_weight_out_of_range(refused, photo, out):
     assert "outside 0 to 2" in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:7", "-o", out)
+    assert "is no number" in refused("portrait", "--face", photo, "--image-prompt", f"{photo}:much", "-o", out)
+    assert "without a name" in refused("portrait", "--face", photo, "--image-prompt", "", "-o", out)
+
+
+def test_one_measurement_at_a_time(refused):
+    assert "not allowed with" in refused("evaluate", "--shortcuts", "--small-faces")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +133,7 @@ def test_a_folder_for_the_result_that_does_not_exist(refused, photo, tmp_path):
 
 def test_a_device_that_is_not_there(refused, photo, out):
     assert "device" in refused("--device", "cuda:77", "portrait", "--face", photo, "-o", out)
-    assert "device" in refused("--device", "toaster", "portrait", "--face", photo, "-o", out)
+    assert "Choose auto, cpu, cuda" in refused("--device", "toaster", "portrait", "--face", photo, "-o", out)
 
 
 def test_a_mask_of_another_size(refused, scene, photo, out):

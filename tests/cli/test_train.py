@@ -98,3 +98,15 @@ def test_a_training_that_goes_on_keeps_the_size_of_its_photos(refused, places, m
     words = [word.format(**places) for word in IP_ADAPTER]
     assert "diffusers folder" in refused(*words, "--size", "64"), "the photos are cut before the base is read"
     assert "--size 64" in refused(*words, "--size", "96")
+
+
+def test_a_photo_that_cannot_be_read_is_one_sentence_on_a_line_of_its_own(refused, places):
+    places["file"].write_text("no picture")
+    assert "a.png is not a picture" in refused(*(word.format(**places) for word in IP_ADAPTER))
+
+
+@pytest.mark.parametrize("part", ["faces", "recogniser", "clip"])
+def test_a_part_without_data_or_without_what_it_has_learned_says_so(refused, places, part):
+    assert "--data is missing" in refused("train", part, "--out", places["out"])
+    if part != "faces":
+        assert "Train it first" in refused("train", part, "--out", places["out"], "--embed", places["photos"])

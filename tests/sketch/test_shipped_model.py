@@ -22,7 +22,11 @@ from protocol.errors import FaceError
 from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
 
 SKETCH = Path(backend.__file__).parent / "sketch"
-LIMIT = 60 * 2**20
+LIMIT = 60_000_000
+"""Bytes of trained weights."""
+WEIGHTS = (".safetensors", ".onnx")
+PICTURES = 3_000_000
+"""Bytes of all else: sample faces, sheets, words."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +40,9 @@ def ada() -> Subject:
 
 
 def test_it_fits_into_the_repository() -> None:
-    assert sum(path.stat().st_size for path in SKETCH.rglob("*") if path.is_file()) <= LIMIT
+    sizes = [(path.suffix in WEIGHTS, path.stat().st_size) for path in SKETCH.rglob("*") if path.is_file()]
+    assert sum(size for weights, size in sizes if weights) <= LIMIT
+    assert sum(size for weights, size in sizes if not weights) <= PICTURES
 
 
 def test_it_holds_no_pickle() -> None:
@@ -88,9 +94,17 @@ def test_its_recogniser_tells_persons_never_trained_on_from_each_other(bench: Wo
 
 def test_a_photograph_gets_an_honest_sentence_and_a_drawing_does_not(bench: Workbench) -> None:
     photograph = np.asarray(skimage.data.astronaut())
-    with pytest.raises(FaceError, match=r"looks like a photograph.*drawn people only.*Real models"):
+    with pytest.raises(FaceError, match=r"looks like a photograph.*drawn people only.*`likeness models pull instantid-sdxl`"):
         bench.need_faces().identify([photograph])
     assert all(smoothness(sitter(index, 128).reference.picture) > 0.6 for index in range(8))
+
+
+def test_a_line_of_pixels_is_nobody(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = np.full((1, 4000, 3), 255, np.uint8)
+    assert bench.need_faces().analyse(line) == []
+    assert bench.need_faces().analyse(line.transpose(1, 0, 2)) == []
+    monkeypatch.setattr("backend.faces._SEEN_KEYPOINTS", 0)
+    assert bench.need_faces().analyse(line) != [], "it sees one in the line's border, and only that is passed over"
 
 
 def test_what_the_prompt_says_is_in_the_picture(bench: Workbench) -> None:
