@@ -49,13 +49,14 @@ class Mover:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._homes: Untyped = WeakTensorKeyDictionary()
+        self._pins = device.type == "cuda"
 
     def bring(self, name: str, module: Untyped, again: bool) -> None:
         """Copy to the device what is not there."""
         for tensor in _tensors(module):
             if tensor.device.type != self._device.type:
-                if again:
-                    self._homes.setdefault(tensor, self._pinned(tensor.data))
+                if again and not self._is_at_home(tensor):
+                    self._homes[tensor] = self._pinned(tensor.data)
                 tensor.data = tensor.data.to(self._device, non_blocking=again)
             if not again:
                 self._homes.pop(tensor, None)
@@ -102,11 +103,17 @@ class Mover:
             if id(tensor) not in within:
                 tensor.data = tensor.data.to(self._device)
 
+    def _is_at_home(self, tensor: Tensor) -> bool:
+        """Whether the copy in the processor's memory is one that the device can fetch by itself; models that waited leave plain ones."""
+        home: Tensor | None = self._homes.get(tensor)
+        return home is not None and (not self._pins or home.is_pinned())
+
     def _pinned(self, tensor: Tensor) -> Tensor:
         """A copy that the device can fetch by itself; the plain one where the system locks no more memory."""
         try:
-            return tensor.pin_memory() if self._device.type == "cuda" else tensor
+            return tensor.pin_memory() if self._pins else tensor
         except RuntimeError:
+            self._pins = False
             return tensor
 
 
