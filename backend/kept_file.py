@@ -42,4 +42,5 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise BadPicture(f"{path} cannot be read: {error.strerror or error}. Choose another file.") from error
+        why = "there is no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror or error
+        raise BadPicture(f"{path} cannot be read: {why}. Choose another file.") from error

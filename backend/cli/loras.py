@@ -31,7 +31,7 @@ def weighted_name(text: str) -> tuple[str, float]:
     try:
         named, weight = (name, float(tail)) if colon and name else (text, 1.0)
     except ValueError:
-        named, weight = text, 1.0
+        raise argparse.ArgumentTypeError(f"the weight {tail!r} of {name} is no number from {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}") from None
     if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
         raise argparse.ArgumentTypeError(f"the weight {tail} of {named} is outside {-MAX_WEIGHT:g} to {MAX_WEIGHT:g}")
     if not named or len(named) > 80:

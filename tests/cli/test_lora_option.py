@@ -52,6 +52,13 @@ def test_a_lora_is_part_of_the_picture_and_of_what_again_makes(tmp_path, photo, 
     assert (tmp_path / "half-again.png").read_bytes() == (tmp_path / "half.png").read_bytes()
 
 
+def test_a_weight_that_is_no_number_is_told_from_a_name(tmp_path, photo, with_lora, refused):
+    said = refused("portrait", "--face", photo, "--lora", "ink:much", "-o", tmp_path / "a.png")
+    assert "the weight 'much' of ink is no number from -4 to 4" in said
+    said = refused("portrait", "--face", photo, "--image-prompt", tmp_path / "no.png", "-o", tmp_path / "a.png")
+    assert "no.png cannot be read: there is no such file or folder" in said
+
+
 def test_again_says_so_when_the_lora_has_changed_or_gone(tmp_path, photo, with_lora, refused, capsys, models):
     assert run("portrait", "--face", photo, "--seed", 3, "--lora", "ink:0.5", "-o", tmp_path / "a.png") == 0
     capsys.readouterr()
