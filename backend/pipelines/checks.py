@@ -7,7 +7,7 @@ a small card is half a step that nothing can take back; so it is kept on a leash
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol
 
 import torch
@@ -71,6 +71,11 @@ def checked(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the current one: events are recorded on the current device's stream, which else is the first one's."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def leash_for(device: torch.device, blocks: int = BLOCKS_PER_MARK) -> Leash | None:

@@ -25,7 +25,7 @@ from ..models.parts import Parts
 from .accelerated import accelerated
 from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
-from .checks import checked
+from .checks import checked, current
 from .choices import Mode
 from .clip_skip import accent as skipped
 from .clip_skip import skipping
@@ -113,6 +113,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
         arguments["eta"] = eta
     with ExitStack() as stack:
         stack.enter_context(_quiet())
+        stack.enter_context(current(parts.device))
         stack.enter_context(wearing(parts.wearers, recipe.loras))
         stack.enter_context(skipping(shell, recipe.clip_skip, family))
         spelled = stack.enter_context(speaking(shell, recipe.inversions))

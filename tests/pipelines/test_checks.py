@@ -8,7 +8,7 @@ import torch
 from backend.pipelines.arriving import Arrivals, Here, begin
 from backend.pipelines.attention import attention_layers
 from backend.pipelines.build import pipeline, scheduler
-from backend.pipelines.checks import Leash, checked
+from backend.pipelines.checks import Leash, checked, current
 from backend.pipelines.choices import Mode
 from protocol.errors import Cancelled
 from protocol.jobs import Photos, PictureJob, Sampling, Subject
@@ -157,3 +157,24 @@ def test_a_pipeline_computes_where_its_parts_are(engine):
     parts = engine.parts
     shell = pipeline(parts, Mode.TEXT, (), scheduler(parts, "default"))
     assert shell._execution_device == parts.device == super(type(shell), shell)._execution_device
+
+
+def test_marks_are_recorded_on_the_gpu_that_draws_and_not_on_the_first_one(monkeypatch):
+    entered = []
+
+    class Device:
+        def __init__(self, device):
+            self.device = device
+
+        def __enter__(self):
+            entered.append(self.device)
+
+        def __exit__(self, *_):
+            entered.append("left")
+
+    monkeypatch.setattr(torch.cuda, "device", Device)
+    with current(torch.device("cuda", 1)):
+        assert entered == [torch.device("cuda", 1)]
+    with current(torch.device("cpu")):
+        pass
+    assert entered == [torch.device("cuda", 1), "left"]
