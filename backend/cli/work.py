@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 def bench_for(settings: Settings, model_id: str | None = None) -> Generator[Bench]:
     """Where the command's pictures are made: at the backend, or with --alone in this process."""
     if settings.alone == "yes":
+        from ..deferred import defer
+
+        defer()
         from ..workbench import open_workbench
 
         yield open_workbench(settings, model_id)

@@ -17,7 +17,7 @@ from .serve import Pipeline, serve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work for the server that started this process."""
     options = _parser().parse_args(arguments)
-    return serve(inherited_channel(options.pipe), lambda: _pipeline(options))
+    return serve(inherited_channel(options.pipe), lambda: _pipeline(options), ahead=lambda: _ahead(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,13 +40,23 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
     if options.pipeline != "studio":
         return Nothing(BUSY_STEP_S if options.pipeline == "busy" else 0.0)
     from ..config import defaults
-    from .studio import Studio  # imports torch: late, so that a worker that draws nothing starts at once
+    from ..deferred import defer
+
+    defer()  # imports torch: late, so that a worker that draws nothing starts at once
+    from .studio import Studio
 
     usual = defaults(os.environ)
     models = options.models or usual.models
     exactness = {name: getattr(options, name) for name in ("dtype", "storage", "compile", "graphs", "attention")}
     settings = replace(usual, models=models, model=options.model, device=options.device, **exactness)
     return Studio(settings, options.characters)
+
+
+def _ahead(options: argparse.Namespace) -> None:
+    if options.pipeline == "studio":
+        from .ahead import import_ahead
+
+        import_ahead()
 
 
 if __name__ == "__main__":

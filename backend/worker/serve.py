@@ -135,8 +135,15 @@ class _Reporter:
         return self._inbox.stopped(self._lease.job_id)
 
 
-def serve(channel: Channel, make: Callable[[], Pipeline], clock: Callable[[], float] = time.monotonic) -> int:
-    """Work until the server says to leave; returns the exit status."""
+def serve(
+    channel: Channel,
+    make: Callable[[], Pipeline],
+    clock: Callable[[], float] = time.monotonic,
+    ahead: Callable[[], None] = lambda: None,
+) -> int:
+    """Work until the server says to leave; returns the exit status. `ahead` prepares for the first job, once the server knows that we are
+    ready: in this thread, so that no two import the same at once; a job that comes meanwhile would import it itself.
+    """
     inbox = _Inbox(channel)
     try:
         pipeline = make()
@@ -145,6 +152,7 @@ def serve(channel: Channel, make: Callable[[], Pipeline], clock: Callable[[], fl
         return UNFIT
     channel.send(Ready(pipeline.title[:256], pipeline.models()))
     threading.Thread(target=_beat, args=(channel, pipeline), name="beat", daemon=True).start()
+    ahead()
     while (leased := inbox.leases.get()) is not None:
         lease, header = leased
         try:
