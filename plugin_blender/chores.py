@@ -25,16 +25,17 @@ class _Chore:
 
 
 class Chores:
-    """First come, first served; `turn` is called from the timer."""
+    """First come, first served, but for what has time, which is done while nothing else waits; `turn` is called from the timer."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._chores: deque[_Chore] = deque()
+        self._later: deque[_Chore] = deque()
 
     @property
     def waiting(self) -> int:
         """How many are not done."""
-        return len(self._chores)
+        return len(self._chores) + len(self._later)
 
     def do(
         self, steps: Steps[T], then: Callable[[T], None] = lambda value: None, failed: Callable[[str], None] = lambda sentence: None
@@ -42,21 +43,26 @@ class Chores:
         """Do this in the turns to come; later `then(value)`, or `failed(sentence)`."""
         self._chores.append(_Chore(steps, then, failed))
 
+    def do_later(self, steps: Steps[T]) -> None:
+        """Do this while nothing else waits; nobody hears what came of it."""
+        self._later.append(_Chore(steps, lambda value: None, lambda sentence: None))
+
     def turn(self) -> None:
         """Work for three milliseconds at most, and a step."""
         end = self._clock() + TURN_S
-        while self._chores and self._clock() < end:
-            chore = self._chores[0]
+        while (chores := self._chores or self._later) and self._clock() < end:
+            chore = chores[0]
             try:
                 next(chore.steps)
             except StopIteration as done:
-                self._chores.popleft()
+                chores.popleft()
                 chore.then(done.value)
             except Exception as error:
-                self._chores.popleft()
+                chores.popleft()
                 chore.failed(sentence_of(error))
 
     def clear(self) -> None:
         """Leave what is not done."""
-        while self._chores:
-            self._chores.popleft().steps.close()
+        for chores in (self._chores, self._later):
+            while chores:
+                chores.popleft().steps.close()

@@ -22,8 +22,8 @@ from .protocol.results import CharacterCard
 class Pictures(Protocol):
     """What Blender does with picture files."""
 
-    def png(self, plane: Plane) -> Steps[bytes]:
-        """A plane as PNG."""
+    def png(self, plane: Plane, level: int = 1) -> Steps[bytes]:
+        """A plane as PNG; with level 0 it is not compressed."""
         ...
 
     def open_png(self, data: bytes) -> Plane:

@@ -10,6 +10,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from .levels import levels_of, without_alpha
 from .maps import Pixels
 from .png import png_of, png_size
 from .protocol.geometry import Extent
@@ -104,10 +105,11 @@ def plane_of_image(image: Any, longest: int | None = None) -> Plane:  # noqa: AN
     pixels = _pixels(image)
     while longest and max(pixels.shape[:2]) > longest:
         pixels = _shrunk(pixels, longest)
-    levels = np.rint(np.clip(pixels, 0.0, 1.0) * 255).astype(np.uint8)
-    layout = Layout.RGB8 if (levels[..., 3] == 255).all() else Layout.RGBA8
+    levels = levels_of(pixels)
+    opaque = bool((levels[..., 3] == 255).all())
     height, width = levels.shape[:2]
-    plane = Plane(layout, Extent(width, height), np.ascontiguousarray(levels[..., : layout.channels]).tobytes())
+    data = (without_alpha(levels) if opaque else levels).tobytes()
+    plane = Plane(Layout.RGB8 if opaque else Layout.RGBA8, Extent(width, height), data)
     plane.check()
     return plane
 
@@ -145,6 +147,8 @@ def _pixels(image: Any) -> NDArray[np.float32]:  # noqa: ANN401
     flat = np.empty(count, dtype=np.float32)
     image.pixels.foreach_get(flat)
     values = flat.reshape(height, width, -1)[::-1]
+    if values.shape[2] == 4 and not image.is_float:
+        return values  # bytes that Blender keeps: straight alpha, sRGB, and always numbers
     colours, alpha = values, np.ones((height, width, 1), np.float32)
     if values.shape[2] in {2, 4}:
         colours, alpha = values[..., :-1], values[..., -1:]

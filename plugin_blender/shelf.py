@@ -108,12 +108,23 @@ class Shelf:
         yield from self._bound()
         return tuple(found)
 
+    def compress(self, results: Iterable[Result], made: Pictures, png: Callable[[Any], Steps[bytes]]) -> Steps[None]:
+        """Write the pictures that `take` has written once more, smaller: the same pixels. Whatever goes wrong leaves them as they are."""
+        for result, one in zip(results, made.pictures, strict=True):
+            if result.key in self._results:
+                data = yield from png(one.picture)
+                # Thrown away meanwhile, it must not come back; and a file that somebody reads cannot be replaced on Windows.
+                with contextlib.suppress(OSError):
+                    yield from _write(result.path, data, lambda key=result.key: key in self._results)
+
     def discard(self, key: str) -> None:
         """Throw one away, with its files."""
         result = self._results.pop(key, None)
         if result is not None:
             for path in (result.path, result.path.with_suffix(".json")):
                 path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # Windows does not remove what is just being written; its writer does
+                _part(result.path).unlink(missing_ok=True)
             self._order()
 
     def _bound(self) -> Iterator[None]:
@@ -133,14 +144,22 @@ def ordered(results: Iterable[Result]) -> list[Result]:
     return sorted(results, key=lambda one: (-one.press, 2.0 if one.similarity is None else -one.similarity, one.seed, one.key))
 
 
-def _write(path: Path, data: bytes) -> Iterator[None]:
-    """In steps, and under its name only when it is whole."""
-    part = path.with_name(f"{path.name}.part")
-    with part.open("wb") as file:
-        for start in range(0, len(data), PART):
-            file.write(data[start : start + PART])
-            yield
-    os.replace(part, path)
+def _write(path: Path, data: bytes, wanted: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """In steps, and under its name only when it is whole and still wanted; of one that is not, nothing is left."""
+    part = _part(path)
+    try:
+        with part.open("wb") as file:
+            for start in range(0, len(data), PART):
+                file.write(data[start : start + PART])
+                yield
+        if wanted():
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.part")
 
 
 def _read(words: Path) -> Result:

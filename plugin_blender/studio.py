@@ -49,8 +49,8 @@ class Ended:
 class Encoder(Protocol):
     """What makes PNGs."""
 
-    def png(self, plane: Plane) -> Steps[bytes]:
-        """A plane as PNG."""
+    def png(self, plane: Plane, level: int = 1) -> Steps[bytes]:
+        """A plane as PNG; with level 0 it is not compressed."""
         ...
 
 
@@ -148,13 +148,15 @@ class Studio:
         def kept(results: tuple[Result, ...]) -> None:
             self._errands.client.acknowledge(ticket.job_id)
             self._end(ticket.job_id, results)
+            self._chores.do_later(self._shelf.compress(results, outcome, self._encoder.png))
 
         def failed(sentence: str) -> None:
             # The backend keeps them; they are fetched again at the next start.
             self._tickets.pop(ticket.job_id, None)
             self._note(ticket.press, Ended(sentences=(f"{sentence} The picture is still kept by the backend.",)))
 
-        self._chores.do(self._shelf.take(ticket, outcome, self._encoder.png), kept, failed)
+        # Compressing takes longer than all the rest together: it is done once they are safe and seen.
+        self._chores.do(self._shelf.take(ticket, outcome, lambda plane: self._encoder.png(plane, 0)), kept, failed)
 
     def _end(self, job_id: str, results: tuple[Result, ...] = (), sentence: str = "", cancelled: int = 0) -> None:
         ticket = self._tickets.pop(job_id)

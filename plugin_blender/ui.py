@@ -35,9 +35,9 @@ CLASSES = (
 class BlenderPictures:
     """PNGs in steps, and files opened by Blender itself."""
 
-    def png(self, plane: Plane) -> Steps[bytes]:
-        """A plane as PNG."""
-        return png_in_steps(plane)
+    def png(self, plane: Plane, level: int = 1) -> Steps[bytes]:
+        """A plane as PNG; with level 0 it is not compressed."""
+        return png_in_steps(plane, level)
 
     def open_png(self, data: bytes) -> Plane:
         """A PNG as a plane."""

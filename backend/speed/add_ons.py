@@ -12,6 +12,7 @@ import zipfile
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from protocol.errors import ServiceError
 
@@ -39,11 +40,12 @@ smooth = np.stack([ramp[:, None] + ramp[None] / 4, ramp[None] + 0 * ramp[:, None
 rgb = np.clip(smooth + rng.normal(0, 6, smooth.shape), 0, 255).astype(np.uint8)
 rgba = np.dstack([rgb, np.full((side, side), 255, np.uint8)])
 
-def serve(work):
-    work()
+def serve(**works):
+    for work in works.values():
+        work()
     print("ready", flush=True)
-    for _ in sys.stdin:
-        print(*work(), flush=True)
+    for line in sys.stdin:
+        print(*works[line.strip()](), flush=True)
 
 def now():
     return np.array([time.perf_counter(), time.process_time()])
@@ -72,7 +74,7 @@ def work():
     assert out.data == back == raw and not any(masked.data[3::4])
     return took
 
-serve(work)
+serve(work=work)
 """
 _BLENDER = """
 import io
@@ -99,12 +101,20 @@ def finished(work):
 def work():
     begin = now()
     out = pictures.plane_of_image(Picture())
-    png = finished(steps.png_in_steps(out))
+    png = finished(steps.png_in_steps(out, 0))
     took = now() - begin
     assert bytes(out.data) == rgb.tobytes() and np.array_equal(np.asarray(Image.open(io.BytesIO(png))), rgb)
     return took
 
-serve(work)
+def compress():
+    out = pictures.plane_of_image(Picture())
+    begin = now()
+    png = finished(steps.png_in_steps(out))
+    took = now() - begin
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), rgb)
+    return took
+
+serve(work=work, compress=compress)
 """
 
 
@@ -118,16 +128,19 @@ class _Pixels:
 
     def work(self) -> tuple[float, float]:
         """Seconds of one picture out and one in, by the wall and of the processor. Raises `ServiceError` when the process ended."""
+        return self._asked("work")
+
+    def _asked(self, work: str) -> tuple[float, float]:
         assert self._process.stdin is not None  # it was asked for
         try:
-            self._process.stdin.write("go\n")
+            self._process.stdin.write(f"{work}\n")
             self._process.stdin.flush()
         except OSError:
             pass  # the answer, which does not come, says it
         wall, processor = self._line().split()
         return float(wall), float(processor)
 
-    def __enter__(self) -> _Pixels:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -153,9 +166,13 @@ class KritaPixels(_Pixels):
 
 
 class BlenderPixels(_Pixels):
-    """Floats of an image, bottom row first, to bytes; and the finished picture into the PNG that the file keeps."""
+    """Floats of an image, bottom row first, to bytes; and the finished picture into the PNG that is kept until it is compressed."""
 
     def __init__(self, folder: Path, side: int) -> None:
         with zipfile.ZipFile(BytesIO(package(("linux-x64",), {}).data)) as archive:
             archive.extractall(folder)
         super().__init__(folder, _BLENDER, side)
+
+    def compress(self) -> tuple[float, float]:
+        """Seconds of compressing the finished picture, which is done after it is shown, while nothing else waits."""
+        return self._asked("compress")

@@ -27,8 +27,8 @@ FACE = (Point(24, 24), Point(40, 24), Point(32, 32), Point(26, 42), Point(38, 42
 class FakePictures:
     """Encodes as the add-on does; what it opens has one pixel, of the file's first bytes."""
 
-    def png(self, plane: Plane) -> Steps[bytes]:
-        return png_in_steps(plane)
+    def png(self, plane: Plane, level: int = 1) -> Steps[bytes]:
+        return png_in_steps(plane, level)
 
     def open_png(self, data: bytes) -> Plane:
         return Plane(Layout.RGB8, Extent(1, 1), bytes(data[:3]))

@@ -101,6 +101,13 @@ def test_the_add_ons_own_functions_bring_the_same_pixels_out_and_in(tmp_path, ki
         assert processor > 0
 
 
+def test_what_is_done_after_a_picture_is_shown_is_measured_too(tmp_path):
+    with BlenderPixels(tmp_path / "add_on", 16) as add_on:
+        wall, processor = add_on.compress()
+        assert wall > 0
+        assert processor > 0
+
+
 def test_an_add_on_whose_functions_fail_is_said(tmp_path, capfd):
     folder = tmp_path / "add_on"
     with KritaPixels(folder, 16) as good:
