@@ -44,6 +44,12 @@ def test_a_picture_knows_how_it_was_made_whatever_it_is_called(play):
     assert play("cards")["another's"] == [True, True]
 
 
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_large_picture_survives_saving_whether_it_is_compressed_yet_or_not(play, level: int):
+    kept = play("cards").arrays(f"chunks {level}")
+    assert (kept["came"][..., :3] == kept["sent"]).all()
+
+
 def test_a_picture_is_saved_with_the_file_though_nothing_shows_it(play):
     kept = play("cards").arrays("reloaded")
     assert play("cards")["kept without users"]

@@ -36,8 +36,13 @@ image.name = "Renamed by the user"
 told["origin"] = [origin_of(image).prompt, origin_of(image).seed, origin_of(image).similarity, image_by_job("job-1").name]
 told["another's"] = [origin_of(bpy.data.images.new("Other", 4, 4)) is None, image_by_job("job-2") is None]
 told["kept without users"] = image.use_fake_user
+noise = np.random.default_rng(9).integers(0, 256, (350, 600, 3), dtype=np.uint8)  # many chunks, compressed and not
+for level in (0, 1):
+    image_of(png_of(portrait.plane_of(noise), level), f"Chunks {level}", Origin(job=f"chunks-{level}"))
 bpy.ops.wm.save_as_mainfile(filepath=str(stage.FOLDER / "cards.blend"))
 bpy.ops.wm.open_mainfile(filepath=str(stage.FOLDER / "cards.blend"))
+for level in (0, 1):
+    kept[f"chunks {level}"] = {"sent": noise, "came": pixels_of_image(image_by_job(f"chunks-{level}"))}
 kept["reloaded"] = {"sent": portrait.grid(30, 20), "came": pixels_of_image(image_by_job("job-1"))}
 
 # What characters are made of: other people's images. Light in floats, 16 bits, greys, painted ones, and those that are none.
