@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 from protocol.errors import InvalidRequest
@@ -100,6 +98,8 @@ def _home(environ: Mapping[str, str], xdg: str, windows: str, unix: str, mac: st
 
 
 def _read(path: Path) -> dict[str, str]:
+    import tomllib  # here: most starts read no file, and the parser takes as long as this module
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -117,6 +117,8 @@ def _with(settings: Settings, values: Mapping[str, str], source: str) -> Setting
     changes: dict[str, str | Path] = {}
     for name, value in values.items():
         if name not in known:
+            from difflib import get_close_matches
+
             close = get_close_matches(name, known, 1)
             hint = f' Did you mean "{close[0]}"?' if close else f" It may have {', '.join(sorted(known))}."
             raise InvalidRequest(f'There is no setting "{name}", which {source} has.{hint}')

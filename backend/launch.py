@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from protocol.client import Client
@@ -44,14 +43,6 @@ def start_detached(state: Path, options: Sequence[str] = (), environ: Mapping[st
             start_new_session=sys.platform != "win32",
             creationflags=flags,
         )
-
-
-def release() -> str:
-    """The installed release, or that there is none."""
-    try:
-        return version("likeness-studio")
-    except PackageNotFoundError:
-        return "source folder"
 
 
 def connect(

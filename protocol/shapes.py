@@ -7,6 +7,7 @@ protocol and refused at that point, so that nothing unbounded can come over the 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -303,6 +304,7 @@ def _bounded(inner: object, bound: object) -> Shape:
             raise TypeError(f"{inner!r} cannot be bounded by {bound!r}.")
 
 
+@functools.cache  # jobs and pictures are parts of many messages; each is looked through once
 def _record(cls: type[Any]) -> Record:
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = dataclasses.fields(cls)

@@ -11,13 +11,13 @@ import time
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from protocol.errors import LikenessError
 
 from ..config import Settings, defaults, load_settings
+from ..installed import release
 from .arguments import Parser
 from .settle import settle
 
@@ -101,10 +101,7 @@ def _settings(options: Namespace) -> Settings:
 
 
 def _version() -> str:
-    try:
-        return version("likeness-studio")
-    except PackageNotFoundError:
-        return "(not installed: running from the source folder)"
+    return release() or "(not installed: running from the source folder)"
 
 
 def _without_values(words: Sequence[str]) -> str:

@@ -79,7 +79,7 @@ def _check_devices(names: Sequence[str]) -> None:
 
 
 def _setup(state: Path, settings: Settings, options: Namespace) -> Setup:
-    from ..launch import release
+    from ..installed import release
     from ..service import Setup, characters_of
 
     common = ["--pipeline", options.pipeline, "--model", settings.model, "--models", str(settings.models), "--dtype", settings.dtype]
@@ -89,7 +89,7 @@ def _setup(state: Path, settings: Settings, options: Namespace) -> Setup:
         return [sys.executable, "-m", "backend.worker.main", *common, "--device", device, "--characters", str(characters_of(state))]
 
     idle_s = None if options.idle_minutes is None else options.idle_minutes * 60
-    return Setup(state, options.on or [settings.device], worker, release(), idle_s=idle_s)
+    return Setup(state, options.on or [settings.device], worker, release() or "source folder", idle_s=idle_s)
 
 
 def _again(settings: Settings, options: Namespace) -> list[str]:

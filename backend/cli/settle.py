@@ -6,6 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from ..installed import versions
+
 
 def settle(run: Callable[[list[str]], int] | None = None, path: Sequence[str] | None = None) -> bool:
     """Reinstall the special onnxruntime if the plain one overwrote it; True if that was done.
@@ -13,6 +15,8 @@ def settle(run: Callable[[list[str]], int] | None = None, path: Sequence[str] | 
     Must come before onnxruntime is imported. Nothing is done where only one of them is installed, so a usual start costs some milliseconds.
     `path` is where packages are looked for (default: `sys.path`); `run` runs one command and returns its exit status.
     """
+    if len(versions("onnxruntime", path)) < 2:
+        return False
     from ..runtime_check import ONNXRUNTIME, Health, diagnose, mend, owners
 
     there = owners(ONNXRUNTIME, path)
