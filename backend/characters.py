@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated
 
 from protocol.codec import Codec
-from protocol.desk.character_file import reading_bytes, reading_of_bytes
 from protocol.discovery import make_private_folder, write_private
 from protocol.errors import LikenessError, NameTaken, UnknownModel
 from protocol.geometry import Extent
@@ -102,7 +101,7 @@ class CharacterStore:
         home = self._folder / stamp
         if len(_readings(home)) < RECOGNISERS:
             with suppress(FileNotFoundError):
-                write_private(home / f"{_READING}{reading.sha256}", reading_bytes(reading))
+                write_private(home / f"{_READING}{reading.sha256}", _bytes_of(reading))
 
     def stamp(self, name: str) -> str:
         """Another text after each change of who that is: a key for caches."""
@@ -125,7 +124,7 @@ class CharacterStore:
         header, planes = self._codec.encode_header(record)
         write_planes(new / "planes", planes)
         for reading in readings:
-            write_private(new / f"{_READING}{reading.sha256}", reading_bytes(reading))
+            write_private(new / f"{_READING}{reading.sha256}", _bytes_of(reading))
         write_private(new / "record", header)
         os.replace(new, new.with_suffix(""))
         for home in old:
@@ -178,9 +177,17 @@ class CharacterStore:
 
 def _readings(home: Path) -> tuple[Reading, ...]:
     """What is kept of a character by every recogniser that read it; a damaged file is as if it were not there."""
+    from protocol.desk.character_file import reading_of_bytes
+
     found: list[Reading] = []
     for file in sorted(home.glob(f"{_READING}*")):
         if not file.suffix:
             with suppress(OSError, LikenessError):
                 found.append(reading_of_bytes(file.read_bytes()))
     return tuple(found)
+
+
+def _bytes_of(reading: Reading) -> bytes:
+    from protocol.desk.character_file import reading_bytes  # late, with its ZIPs: the server says its first hello before it has a character
+
+    return reading_bytes(reading)

@@ -88,5 +88,13 @@ def imported(code: str) -> float:
 def first_hello() -> float:
     """Seconds of the processor that the server's process has used when its first client is connected; its worker is another process."""
     with tempfile.TemporaryDirectory() as folder, own_backend(Path(folder) / "state"):
-        used = psutil.Process(read_connection(Path(folder) / "state").pid).cpu_times()
+        return used_by(read_connection(Path(folder) / "state").pid)
+
+
+def used_by(pid: int) -> float:
+    """Seconds of the processor that the threads of a process have used. Linux counts nanoseconds, psutil hundredths."""
+    try:
+        return sum(int((thread / "schedstat").read_text().split()[0]) for thread in Path(f"/proc/{pid}/task").iterdir()) / 1e9
+    except OSError:
+        used = psutil.Process(pid).cpu_times()
         return used.user + used.system

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backend.deferred import PACKAGES
-from backend.speed.start import FIRST, SERVER, WORKER
+from backend.speed.start import FIRST, SERVER, WORKER, used_by
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = {"torch", "diffusers", "transformers", "numpy", "PIL", "cv2", "insightface", "onnxruntime", "scipy"}
@@ -149,3 +150,9 @@ found = torch._dynamo.explain(both)(torch.ones(1))
 print(is_callable_allowed(twice), found.graph_count, float(both(torch.ones(1))))
 """
     assert output(code) == "True 2 7.0"
+
+
+def test_what_a_process_used_grows_with_its_work_and_is_told_finer_than_in_hundredths() -> None:
+    before = used_by(os.getpid())
+    sum(range(2_000_000))
+    assert used_by(os.getpid()) > before > 0
