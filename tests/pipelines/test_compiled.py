@@ -6,6 +6,7 @@ Whether it is faster only a GPU can show; on processors it is not, and so it is 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,8 +24,7 @@ from backend.pipelines.compiled import Compiler
 from backend.pipelines.engine import Engine
 from protocol.jobs import Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject, Window
 
-ASKED = "LIKENESS_INDUCTOR" in os.environ
-WHY = "needs a C++ compiler, and a process that nothing else was compiled in: asked for by LIKENESS_INDUCTOR=1"
+COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 LEVELS = 2
 """How far a compiled picture may be from the eager one, in levels of 255."""
 
@@ -49,7 +49,9 @@ def wish(photo) -> PictureJob:
     )
 
 
-@pytest.fixture(params=["eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.skipif(not ASKED, reason=WHY)])])
+@pytest.fixture(
+    params=["eager", pytest.param("inductor", marks=[pytest.mark.slow, pytest.mark.skipif(not COMPILER, reason="needs a C++ compiler")])]
+)
 def compiled(request, tiny_folders, tmp_path) -> Iterator[Engine]:
     torch._dynamo.reset()
     engine = Engine(Model.open(tiny_folders["sdxl"]), FakeFaces())
