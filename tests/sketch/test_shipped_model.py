@@ -135,6 +135,7 @@ def test_a_person_changes_the_picture_and_the_likeness_is_reported(bench: Workbe
     assert len(with_ada.similarities) == 1
 
 
+@pytest.mark.slow
 def test_the_people_of_the_demo_are_painted_alike_and_told_from_each_other(bench: Workbench) -> None:
     names = ("ada", "bruno", "chidi", "dora", "emil", "farah")
     photos = {name: open_picture(SKETCH / "samples" / f"{name}.png") for name in names}
