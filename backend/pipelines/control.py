@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -82,12 +82,14 @@ class GatedControlNet(ControlNetModel):
         """As `ControlNetModel.forward`; residuals (B, C, h, w) for every block of the UNet, or numbers that add nothing."""
         if self.pace is not None:
             conditioning_scale = conditioning_scale * self.pace()
-        if conditioning_scale == 0:
-            down, mid = self.nothing(sample)
-        else:
-            context = self.context(encoder_hidden_states)
-            down, mid = self.placed(*self.residuals(sample, timestep, context, controlnet_cond, conditioning_scale, **rest))
+        down, mid = self.answer(sample, timestep, encoder_hidden_states, controlnet_cond, conditioning_scale, rest)
         return ControlNetOutput(down_block_res_samples=down, mid_block_res_sample=mid) if return_dict else (down, mid)  # pyright: ignore[reportArgumentType]
+
+    def answer(self, sample: Tensor, timestep: Tensor, text: Tensor, picture: Tensor, scale: float, rest: dict[str, Any]) -> Untyped:
+        """What the net adds at a scale, which may be 0."""
+        if scale == 0:
+            return self.nothing(sample)
+        return self.placed(*self.residuals(sample, timestep, self.context(text), picture, scale, **rest))
 
     def nothing(self, sample: Tensor) -> tuple[list[Tensor], Tensor]:
         """What a silent net adds to a `sample` (B, C, h, w). The middle one has its full shape, since diffusers adds other nets' to it in

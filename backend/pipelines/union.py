@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from diffusers.models.controlnets.controlnet import ControlNetOutput
 from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from torch import Tensor
 
@@ -54,26 +53,13 @@ class UnionMember(GatedControlNet):
         self.turn = turn
         self._modules["controlnet_cond_embedding"] = embedding
 
-    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        sample: Tensor,
-        timestep: Tensor,
-        encoder_hidden_states: Tensor,
-        controlnet_cond: Tensor,
-        conditioning_scale: float = 1.0,
-        return_dict: bool = True,
-        **rest: Untyped,
-    ) -> Untyped:
-        """As `GatedControlNet.forward`; all residuals of the network are the last member's."""
+    def answer(self, sample: Tensor, timestep: Tensor, text: Tensor, picture: Tensor, scale: float, rest: dict[str, Any]) -> Untyped:
+        """All residuals of the network are the last member's."""
         assert self.turn is not None
-        if self.pace is not None:
-            conditioning_scale = conditioning_scale * self.pace()
-        self.turn.given[id(self)] = (controlnet_cond, float(conditioning_scale))
+        self.turn.given[id(self)] = (picture, float(scale))
         if self is self.turn.members[-1] and any(scale for _, scale in self.turn.given.values()):
-            down, mid = self._together(self.turn, sample, timestep, encoder_hidden_states, rest)
-        else:
-            down, mid = self.nothing(sample)
-        return ControlNetOutput(down_block_res_samples=down, mid_block_res_sample=mid) if return_dict else (down, mid)  # pyright: ignore[reportArgumentType]
+            return self._together(self.turn, sample, timestep, text, rest)
+        return self.nothing(sample)
 
     def _together(self, turn: Turn, sample: Tensor, timestep: Tensor, text: Tensor, rest: dict[str, Any]) -> Untyped:
         """The residuals for all pictures of a turn. One whose window is over is still there, at scale 0, as in diffusers."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_device import SmallDevice
+from small_device import SmallDevice, Unwatched
 from tiny_models import FakeFaces, tiny_model
 
 from backend.config import Settings
@@ -25,17 +25,6 @@ from protocol.planes import Plane
 
 NAMES = ("one", "two", "three")
 PLENTY = 10**12
-
-
-class Unwatched:
-    def step(self, done: int, total: int) -> None:
-        pass
-
-    def show(self, picture: Plane, step: int) -> None:
-        pass
-
-    def cancelled(self) -> bool:
-        return False
 
 
 @pytest.fixture(scope="module")
