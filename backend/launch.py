@@ -19,6 +19,8 @@ from .server.process import turn_over
 
 START_S = 60.0
 """A backend answers in about half a second; a cold disk and a busy machine may take it longer."""
+ENDING_S = 10.0
+"""A backend that ends gives its port back a little before its folder, and another program may have that port at once."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -65,7 +67,7 @@ def connect(
 
 
 def _wait_until_connected(client: Client, state: Path, start: Callable[[], None] | None) -> None:
-    deadline, started = time.monotonic() + START_S, False
+    begun, started = time.monotonic(), False
     while client.link is not Link.CONNECTED:
         client.poll()
         match client.link:
@@ -77,13 +79,15 @@ def _wait_until_connected(client: Client, state: Path, start: Callable[[], None]
                 if not started:
                     start()
                     started = True
+            case Link.NOT_OUR_KEY if start is not None and time.monotonic() < begun + ENDING_S:
+                pass  # whoever has the folder may be about to end, or has yet to write where it is
             case Link.NOT_RUNNING if not started:
                 raise NotRunning(client.sentence)
             case Link.WRONG_VERSION | Link.NOT_OUR_KEY:
                 raise _error(client.link)(client.sentence)
             case _:
                 pass
-        if time.monotonic() > deadline:
+        if time.monotonic() > begun + START_S:
             raise ServiceError(f"The backend did not answer within {START_S:.0f} s. Its log is {state / 'logs' / 'serve.log'}.")
         client.wait(0.05)
 

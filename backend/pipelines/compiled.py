@@ -38,12 +38,26 @@ sizes of pictures and numbers of lanes."""
 KINDS = ("BasicTransformerBlock", "ResnetBlock2D")
 
 
+def _keep_at(cache: Path) -> None:
+    """Have inductor keep what it makes in `cache`, unless the user named another folder by its variable.
+
+    torch writes its own choice, a folder of temporary files, into that variable as soon as dynamo is imported (diffusers does that).
+    """
+    named = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if named is not None:
+        from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+        if Path(named) != Path(default_cache_dir()).absolute():
+            return
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+
+
 class Compiler:
     """The compiled blocks of one device. `backend` is torch.compile's; `say` hears when blocks are ready, and why some are not."""
 
     def __init__(self, backend: str = "inductor", cache: Path | None = None, say: Callable[[str], None] = lambda words: None) -> None:
         if cache is not None:
-            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+            _keep_at(cache)
         self._backend, self._say = backend, say
         self._ready: frozenset[Signature] = frozenset()
         self._wanted: queue.SimpleQueue[tuple[Signature, Untyped, Untyped] | None] = queue.SimpleQueue()

@@ -9,12 +9,14 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers.models.attention import BasicTransformerBlock
 from tiny_models import FakeFaces
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from backend.images import to_plane
 from backend.models.adapters import LoraPair
@@ -24,6 +26,7 @@ from backend.pipelines.compiled import Compiler
 from backend.pipelines.engine import Engine
 from protocol.jobs import Guide, GuideKind, ImagePrompt, Photos, PictureJob, Sampling, Subject, Window
 
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 COMPILER = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
 LEVELS = 2
 """How far a compiled picture may be from the eager one, in levels of 255."""
@@ -209,3 +212,21 @@ def test_more_shapes_than_torch_would_compile_by_itself_are_compiled_in_the_back
     assert len(compiler._ready) == 10
     compiler.close()
     torch._dynamo.reset()
+
+
+def test_what_is_compiled_is_kept_where_it_is_said_though_torch_named_a_folder_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dynamo, which diffusers imports, writes a folder of temporary files into inductor's variable."""
+    for before in (None, default_cache_dir()):
+        monkeypatch.delenv(VARIABLE, raising=False)
+        if before is not None:
+            monkeypatch.setenv(VARIABLE, before)
+        Compiler("eager", tmp_path / "ours")
+        assert os.environ[VARIABLE] == str(tmp_path / "ours")
+
+
+def test_the_folder_that_a_user_names_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "theirs"))
+    Compiler("eager", tmp_path / "ours")
+    assert os.environ[VARIABLE] == str(tmp_path / "theirs")

@@ -17,13 +17,13 @@ import pytest
 import zmq
 from running_backend import Pair, job, setup
 
-from backend import session
-from backend.launch import connect, start_detached
+from backend import launch, session
+from backend.launch import connect, nobody_serves, start_detached
 from backend.scripting import Studio
 from backend.server.dispatch import RESULT_BYTES
 from backend.server.queue import Limits
-from protocol.discovery import read_connection, write_connection
-from protocol.errors import BackendUnavailable, DiskFull, NotRunning
+from protocol.discovery import Lock, read_connection, write_connection
+from protocol.errors import BackendUnavailable, DiskFull, NotOurKey, NotRunning
 from protocol.events import Link
 from protocol.messages import JobUpdate, Priority, Stage, StatusReport
 from protocol.results import WorkerStage
@@ -177,7 +177,9 @@ def test_a_backend_that_was_killed_is_started_again_once_by_the_script_that_wait
         studio.shut_down()
 
 
-def test_the_file_of_a_dead_backend_whose_port_is_another_programs_now_stops_nobody(tmp_path: Path) -> None:
+@pytest.fixture
+def taken(tmp_path: Path) -> Iterator[Path]:
+    """A state folder whose file names a port that another program has now."""
     state = tmp_path / "state"
     with Studio(state, options=SERVE) as studio:
         old = read_connection(state)
@@ -195,10 +197,49 @@ def test_the_file_of_a_dead_backend_whose_port_is_another_programs_now_stops_nob
             assert time.monotonic() < end + 20
             time.sleep(0.1)
     write_connection(state, old)
-    with Studio(state, options=SERVE) as studio:
+    yield state
+    context.destroy(linger=0)
+
+
+def test_the_file_of_a_dead_backend_whose_port_is_another_programs_now_stops_nobody(taken: Path) -> None:
+    with Studio(taken, options=SERVE) as studio:
         assert studio.status().release
         studio.shut_down()
-    context.destroy(linger=0)
+
+
+def test_nor_while_that_backend_is_still_ending(taken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its port is free a little before its folder is."""
+    ending = Lock(taken)
+    until_free(ending)
+    asked: list[bool] = []
+
+    def asks(state: Path) -> bool:
+        if len(asked) == 3:
+            ending.release()
+        asked.append(nobody_serves(state))
+        return asked[-1]
+
+    monkeypatch.setattr(launch, "nobody_serves", asks)
+    with Studio(taken, options=SERVE) as studio:
+        assert studio.status().release
+        assert asked[:4] == [False, False, False, True]
+        studio.shut_down()
+
+
+def test_a_backend_that_is_not_ours_and_stays_is_said(taken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "ENDING_S", 1.0)
+    serving = Lock(taken)
+    until_free(serving)
+    with pytest.raises(NotOurKey, match="Stop it and start the backend again"):
+        Studio(taken, options=SERVE)
+    serving.release()
+
+
+def until_free(lock: Lock) -> None:
+    end = time.monotonic() + 20
+    while not lock.acquire():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(("options", "minutes"), [((), "15"), (("--idle-minutes", "40"), "40"), (("--idle-minutes=40",), "40")])
