@@ -1,4 +1,4 @@
-"""`likeness bench`: what the way to the backend and back costs, and how fast the engine is beside plain diffusers, goal by goal."""
+"""`likeness bench`: how fast each part is beside what it is compared with, goal by goal."""
 
 from __future__ import annotations
 

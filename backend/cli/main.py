@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,15 @@ COMMANDS = {
     "blender": "the add-on for Blender as ZIPs, their index as a repository, or put into this user's Blender",
     "serve": "start the backend that Krita, Blender and scripts share",
     "status": "whether the backend runs, on what, and what it does",
-    "bench": "measure the way from a host to the backend and back",
+    "bench": "measure how fast: the protocol, a picture's way, the engine, the start, and the memory it takes",
     "doctor": "what is there on this machine, and what to do about what is missing",
     "evaluate": "measure identity, editing and control on people the model was never trained on",
     "train": "train a base, IP-Adapter, InstantID or the face models",
 }
 READS_FACES = ("demo", "portrait", "inpaint", "again", "evaluate", "serve")
-EPILOG = """settings come from these places, the later ones win: the defaults, config.toml, the environment (LIKENESS_MODELS, LIKENESS_LOGS,
-LIKENESS_MODEL, LIKENESS_DEVICE, LIKENESS_DTYPE, LIKENESS_ALONE), the flags.
+EPILOG = f"""settings come from these places, the later ones win: the defaults, config.toml, the environment, the flags. They are
+{", ".join(field.name for field in fields(Settings))};
+in the environment LIKENESS_MODELS and so on.
 
   likeness demo --out out
   likeness portrait --face anna.png --prompt "portrait of a smiling person, red cap, at the sea" --count 4 -o anna-at-sea.png
