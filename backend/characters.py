@@ -12,13 +12,14 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
 from protocol.codec import Codec
 from protocol.discovery import make_private_folder, write_private
 from protocol.errors import LikenessError, NameTaken, UnknownModel
+from protocol.frozen import frozen
 from protocol.geometry import Extent
 from protocol.jobs import About, Reading
 from protocol.limits import PHOTOS, RECOGNISERS, Between, Fraction, Items, JobId, Name, Similarity
@@ -33,7 +34,7 @@ _KEYPOINTS = 10 * _FLOAT
 _READING = "reading-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Record:
     """What a character's file says. `extent` is the size of the first photo, in which its keypoints lie; `order` grows with each save."""
 
@@ -54,7 +55,7 @@ class Record:
         return CharacterCard(self.name, self.thumbnail, self.scores, self.alike)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Numbers:
     """What versions before readings kept, as bytes of float32: embedding (512,), embeddings (n, 512), keypoints (5, 2) of the first photo.
 

@@ -11,11 +11,11 @@ import struct
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
 from protocol.codec import Codec
+from protocol.frozen import frozen
 from protocol.jobs import Job
 from protocol.limits import MODELS, PLANES, Bytes, Count, Items, JobId, Name, Note, Seconds, Sentence, Text
 from protocol.planes import Plane
@@ -29,7 +29,7 @@ _LARGEST = 64 * 1024 * 1024
 """A preview as RGBA8 of 4096 x 4096; results travel in files."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """To the worker: do this job. The blob is the job's header; its planes lie in `input`, its result's belong into `output`."""
 
@@ -40,19 +40,19 @@ class Lease:
     lengths: Lengths = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """To the worker: nobody wants this job any more."""
 
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leave:
     """To the worker: end."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """From the worker: it has loaded what it needs and waits for a job."""
 
@@ -60,7 +60,7 @@ class Ready:
     models: Annotated[tuple[ModelInfo, ...], Items(MODELS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Beat:
     """From the worker, each second: it lives, and this is how its device stands."""
 
@@ -70,7 +70,7 @@ class Beat:
     plan: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Step:
     """From the worker: the job advances."""
 
@@ -81,7 +81,7 @@ class Step:
     seconds_left: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shown:
     """From the worker: what the picture looks like."""
 
@@ -91,7 +91,7 @@ class Shown:
     picture: Plane
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finished:
     """From the worker: the planes are in the file; the blob is the outcome's header."""
 
@@ -100,7 +100,7 @@ class Finished:
     lengths: Lengths = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failed:
     """From the worker: why not (also `cancelled`)."""
 
@@ -110,7 +110,7 @@ class Failed:
     sentence: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unfit:
     """From the worker, instead of `Ready`: why it cannot work here at all (there is no such device). It ends."""
 

@@ -8,13 +8,14 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from types import TracebackType
 
 import zmq
 
 from protocol.discovery import Connection, Lock, make_private_folder, note_starting, remove_connection, write_connection
+from protocol.frozen import frozen
 from protocol.transport import ServerSocket, new_keys
 from protocol.version import VERSION
 
@@ -29,7 +30,7 @@ from .server.supervisor import Patience, Supervisor
 _ROOT = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True)
+@frozen
 class Setup:
     """What a backend is made of. `worker(device)` is the command line of a worker, without its pipe."""
 

@@ -12,11 +12,12 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, cast
 
 from .errors import ConnectionProblem, NotRunning, Starting, UnsafeFolder, VersionMismatch
+from .frozen import frozen
 from .version import VERSION, Version, mismatch_sentence
 
 CONNECTION_FILE = "connection.json"
@@ -27,7 +28,7 @@ _STARTING_S = 30.0
 _LARGEST = 4096
 
 
-@dataclass(frozen=True)
+@frozen
 class Connection:
     """All that a client needs. Keys are Z85 text of 40 characters; `started` is seconds since 1970."""
 

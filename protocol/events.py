@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
 from .errors import LikenessError
+from .frozen import frozen
 from .messages import Accepted, CharacterPhotos, Characters, Done, Fetched, JobUpdate, Models, Preview, Request, StatusReport
 from .results import WorkerStage
 
@@ -23,7 +23,7 @@ class Link(Enum):
     CONNECTED = "connected"
 
 
-@dataclass(frozen=True)
+@frozen
 class LinkChanged:
     """The connection is another than before; `sentence` is for the user, empty when connected or connecting."""
 
@@ -31,7 +31,7 @@ class LinkChanged:
     sentence: str
 
 
-@dataclass(frozen=True)
+@frozen
 class WorkerChanged:
     """What computes is in another state; `sentence` says why nothing is computed, empty when all is well."""
 
@@ -39,7 +39,7 @@ class WorkerChanged:
     sentence: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Refused:
     """A request was not done, and why."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from .frozen import frozen
 from .limits import Coordinate, Side
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Extent:
     """A width and a height in canvas pixels."""
 
@@ -20,7 +19,7 @@ class Extent:
         return self.width * self.height
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Point:
     """A place in canvas pixels; (0, 0) is the upper left corner of the picture."""
 
@@ -28,7 +27,7 @@ class Point:
     y: Coordinate
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bounds:
     """A box in canvas pixels: its upper left corner and its size."""
 
@@ -53,7 +52,7 @@ class Bounds:
         return self.y + self.height
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Box:
     """A box between pixels, as detectors give it: left < right, top < bottom, in canvas pixels."""
 

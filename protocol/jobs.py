@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Annotated, TypeAlias
 
+from .frozen import frozen
 from .geometry import Extent, Point
 from .limits import (
     BLOCKS,
@@ -38,7 +39,7 @@ FaceIndex = Annotated[int, Between(0, 127)]
 """0 is the largest face of a photo."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Window:
     """The part of the sampling steps in which something acts, as fractions of all steps: 0 <= start < end <= 1."""
 
@@ -95,7 +96,7 @@ CANVAS_GUIDES = frozenset({GuideKind.TILE, GuideKind.INPAINT})
 """Kinds that can be made of the canvas."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Photos:
     """A person given by one or more photos. `face` chooses one face by index (largest first) when a photo shows several."""
 
@@ -103,14 +104,14 @@ class Photos:
     face: FaceIndex | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Character:
     """A person saved in the backend under a name."""
 
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Embedding:
     """A person given by what the recogniser reads of them: 512 raw numbers, not normalised, as little-endian float32 in hexadecimal.
 
@@ -124,7 +125,7 @@ class Embedding:
     """sha256 of the recogniser's ONNX file, so that a model of another one refuses the numbers; empty when it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """What one recogniser reads of a person; `sha256` is of its ONNX file, since embeddings of two recognisers have nothing in common.
 
@@ -139,7 +140,7 @@ class Reading:
     extents: Annotated[tuple[Extent, ...], Items(PHOTOS, least=1)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class About:
     """What somebody noted of a character for whoever is given it: what the person agreed to, and under which licence it may be used."""
 
@@ -147,7 +148,7 @@ class About:
     licence: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """One person in the picture (InstantID): who, how strongly, where.
 
@@ -166,7 +167,7 @@ class Subject:
     identity_net_schedule: Schedule = STEADY
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImagePrompt:
     """A picture as a prompt (IP-Adapter). `adapter` names one of the model's adapters, or None for its first.
 
@@ -191,7 +192,7 @@ class ImagePrompt:
     negative: Plane | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Guide:
     """A ControlNet's picture: pose, depth, edges. Keypoints may come as five points instead (viewer's left eye, right eye, nose,
     left and right corner of the mouth, in pixels of the picture asked for) and then place the first subject's face.
@@ -204,7 +205,7 @@ class Guide:
     window: Window = Window()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Canvas:
     """The picture to start from. Without a mask: image-to-image; with one (A8, same size): inpaint, outside it not one byte changes.
 
@@ -232,7 +233,7 @@ class Shortcut(Enum):
     """Drawn at five eighths of the model's own sizes, and scaled to what was asked for; only by models that were trained on many sizes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sampling:
     """How to sample. None means the model's own default."""
 
@@ -250,7 +251,7 @@ class Sampling:
     """Which of the text encoders' layers is read, counted from the end as A1111 does: 1 the last, 2 the one before (also SDXL's 1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SecondPass:
     """The picture once more at `scale` times its size, from the first one made larger, with the same people: `strength` of it changes, in
     `steps` (None: as the first). With a mask the size of the canvas stays, and its part is drawn finer.
@@ -261,7 +262,7 @@ class SecondPass:
     steps: Annotated[int, Between(1, 1000)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FacePass:
     """Small faces once more, each at the model's own size, with the identity of its person, laid back softly.
 
@@ -274,7 +275,7 @@ class FacePass:
     steps: Annotated[int, Between(1, 1000)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PictureJob:
     """One request for `count` pictures. Every optional part combines with every other. Picture i uses seed `sampling.seed + i`."""
 
@@ -297,7 +298,7 @@ class PictureJob:
     loras: Annotated[tuple[Lora, ...], Items(LORAS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AnalyseFaces:
     """Find the faces of a picture: boxes, keypoints, scores, and how alike each is to `character` when one is named."""
 
@@ -306,7 +307,7 @@ class AnalyseFaces:
     model: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """One character's part in a blend."""
 
@@ -314,7 +315,7 @@ class Share:
     weight: Weight = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Embed:
     """Read who one or more photos show, without saving anybody; for a recipe that is to make the same picture once more.
 
@@ -329,7 +330,7 @@ class Embed:
     adapter: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MakeCharacter:
     """Save a person under a name, from one or more photos. `face` chooses one face by index (largest first) in photos that show several.
 
@@ -343,7 +344,7 @@ class MakeCharacter:
     model: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BlendCharacters:
     """Save a person who is a weighted mean of others' embeddings. At least one weight is above 0. Each of `photos` counts as one more
     person of weight 1."""
@@ -355,7 +356,7 @@ class BlendCharacters:
     photos: Annotated[tuple[Plane, ...], Items(PHOTOS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ImportCharacter:
     """Save a person of a character file: by the readings, and by the photos when the file has them.
 

@@ -5,11 +5,12 @@ A field says its bound in its annotation, `steps: Annotated[int, Between(1, 1000
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
+from .frozen import frozen
 
-@dataclass(frozen=True)
+
+@frozen
 class Between:
     """A number from `low` to `high`, both included. NaN and infinities are outside of every range."""
 
@@ -17,7 +18,7 @@ class Between:
     high: float
 
 
-@dataclass(frozen=True)
+@frozen
 class Text:
     """A string of `least` to `most` characters. `lines` allows line breaks and tabs; other control characters are never allowed."""
 
@@ -26,14 +27,14 @@ class Text:
     lines: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Hex:
     """A string of exactly `length` lower-case hexadecimal digits."""
 
     length: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Items:
     """A tuple of `least` to `most` items."""
 

@@ -5,10 +5,11 @@ A request carries a number that its replies repeat. Every request may be sent ag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Annotated, TypeAlias
 
+from .frozen import frozen
 from .jobs import About, Job, Reading
 from .limits import (
     CHARACTERS_PER_PAGE,
@@ -55,7 +56,7 @@ class Stage(Enum):
 
 
 # Requests ----------------------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hello:
     """The first message on a connection. `client` stays the same over restarts of the host, so that it finds its jobs again."""
 
@@ -64,14 +65,14 @@ class Hello:
     program: Note = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ping:
     """The client's heartbeat."""
 
     request: RequestNumber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submit:
     """Keep this job and do it. `replaces` names a queued job of this client that it takes the place of (a live edit).
 
@@ -89,7 +90,7 @@ class Submit:
     live: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cancel:
     """Stop this job, wherever it is. A job that is final stays as it is."""
 
@@ -97,7 +98,7 @@ class Cancel:
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inquire:
     """Where is this job? Answered with `JobUpdate`."""
 
@@ -105,7 +106,7 @@ class Inquire:
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetch:
     """Send the outcome of a job that is done. It stays until acknowledged."""
 
@@ -113,7 +114,7 @@ class Fetch:
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Acknowledge:
     """The layer exists (or the failure was read): the backend may forget the job in its own time."""
 
@@ -121,21 +122,21 @@ class Acknowledge:
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskStatus:
     """What is the backend, and what does it do?"""
 
     request: RequestNumber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskModels:
     """Which models are there, and what can each do?"""
 
     request: RequestNumber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AskCharacters:
     """Which characters are saved? Sorted by name; `after` continues behind the last name of a reply with `more`."""
 
@@ -143,7 +144,7 @@ class AskCharacters:
     after: Name | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RenameCharacter:
     """Give a character another name."""
 
@@ -152,7 +153,7 @@ class RenameCharacter:
     to: Name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeleteCharacter:
     """Forget a character: photos and embeddings are deleted."""
 
@@ -160,7 +161,7 @@ class DeleteCharacter:
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ExportCharacter:
     """Send what is kept of a character, from which `ImportCharacter` makes it again; without `photos` all but those."""
 
@@ -169,7 +170,7 @@ class ExportCharacter:
     photos: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shutdown:
     """End the backend. Accepted jobs are kept and go on at its next start."""
 
@@ -177,7 +178,7 @@ class Shutdown:
 
 
 # Replies -----------------------------------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
+@frozen
 class Welcome:
     """The answer to `Hello`. A `JobUpdate` follows for every job of this client that is not acknowledged."""
 
@@ -190,7 +191,7 @@ class Welcome:
     """Why nothing is computed at the moment; empty when all is well."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobBrief:
     """One job in a heartbeat."""
 
@@ -198,7 +199,7 @@ class JobBrief:
     stage: Stage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pong:
     """The answer to `Ping`, with all jobs of this client that are not acknowledged: a client that missed an event inquires."""
 
@@ -208,7 +209,7 @@ class Pong:
     sentence: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """The job is kept: the death of any process does not lose it."""
 
@@ -216,7 +217,7 @@ class Accepted:
     job_id: JobId
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rejected:
     """The request was not done. `code` is an error's wire code. This message reads the same in every version of the protocol."""
 
@@ -226,7 +227,7 @@ class Rejected:
     retry_after_s: Seconds | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """Why a job failed: an error's wire code, and its sentence."""
 
@@ -234,7 +235,7 @@ class Fault:
     sentence: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobUpdate:
     """Where a job is. `request` is the number of the `Inquire` or `Cancel` that it answers, or None for an event."""
 
@@ -251,7 +252,7 @@ class JobUpdate:
     note: Note = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preview:
     """What the picture looks like after `step` steps."""
 
@@ -260,7 +261,7 @@ class Preview:
     picture: Plane
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fetched:
     """The outcome of a job."""
 
@@ -270,14 +271,14 @@ class Fetched:
     note: Note = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Done:
     """The request was done: `Acknowledge`, `RenameCharacter`, `DeleteCharacter`, `Shutdown`."""
 
     request: RequestNumber
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StatusReport:
     """The answer to `AskStatus`."""
 
@@ -285,7 +286,7 @@ class StatusReport:
     status: Status
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Models:
     """The answer to `AskModels`; the first is used when a job names none."""
 
@@ -293,7 +294,7 @@ class Models:
     models: Annotated[tuple[ModelInfo, ...], Items(MODELS)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Characters:
     """The answer to `AskCharacters`: one page."""
 
@@ -302,7 +303,7 @@ class Characters:
     more: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CharacterPhotos:
     """The answer to `ExportCharacter`."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from .errors import BadPicture, TooLarge
+from .frozen import frozen
 from .geometry import Extent
 from .limits import PIXELS, SIDE
 
@@ -26,7 +27,7 @@ class Layout(Enum):
         return {"RGB8": 3, "RGBA8": 4, "BGRA8": 4, "A8": 1}[self.value]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plane:
     """One picture as raw bytes with a declared size: 1 to 16384 pixels a side, at most 8192 x 8192 pixels.
 

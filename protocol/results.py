@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, TypeAlias
 
+from .frozen import frozen
 from .geometry import Box, Extent, Point
 from .jobs import Embedding, GuideKind
 from .limits import (
@@ -34,7 +34,7 @@ from .limits import (
 from .planes import Plane
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundFace:
     """One face: box and five keypoints in pixels of the picture, the detector's score, and how alike it is to the character asked for."""
 
@@ -44,7 +44,7 @@ class FoundFace:
     similarity: Similarity | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MadePicture:
     """One finished picture, the seed that makes it again, and per subject how alike the painted face is (None: no face found)."""
 
@@ -53,7 +53,7 @@ class MadePicture:
     similarities: Annotated[tuple[Similarity | None, ...], Items(SUBJECTS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pictures:
     """The outcome of a `PictureJob`. `rung` names the way of saving memory that was needed, if any."""
 
@@ -63,14 +63,14 @@ class Pictures:
     rung: Note | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Faces:
     """The outcome of `AnalyseFaces`: largest first."""
 
     faces: Annotated[tuple[FoundFace, ...], Items(FACES)]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CharacterCard:
     """What is known of a saved person.
 
@@ -84,21 +84,21 @@ class CharacterCard:
     alike: Annotated[tuple[Similarity, ...], Items(PHOTOS)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MadeCharacter:
     """The outcome of `MakeCharacter` and `BlendCharacters`."""
 
     card: CharacterCard
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Embedded:
     """The outcome of `Embed`."""
 
     who: Embedding
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecogniserInfo:
     """A recogniser of a model. `readers` are its adapters that were trained with it, `instantid` for InstantID's.
 
@@ -117,7 +117,7 @@ class RecogniserInfo:
 Outcome: TypeAlias = Pictures | Faces | Embedded | MadeCharacter
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ModelInfo:
     """One model and what it can do. None or empty: it cannot."""
 
@@ -152,7 +152,7 @@ class WorkerStage(Enum):
     UNAVAILABLE = "unavailable"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeviceStatus:
     """One device and its worker. `sentence` says why it is not ready, empty when it is."""
 
@@ -168,7 +168,7 @@ class DeviceStatus:
     """What stays in the device's memory and what leaves it after use, for the model that was used last."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Status:
     """What the backend is and does."""
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Protocol, Union, cast
 
+from .frozen import frozen
 from .geometry import Extent
 from .limits import Between, Hex, Items, Text
 from .planes import Layout, Plane
@@ -54,7 +55,7 @@ class Shape(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@frozen
 class _Int:
     bound: Between
 
@@ -68,7 +69,7 @@ class _Int:
     read = write
 
 
-@dataclass(frozen=True)
+@frozen
 class _Float:
     bound: Between
 
@@ -92,7 +93,7 @@ class _Bool:
     read = write
 
 
-@dataclass(frozen=True)
+@frozen
 class _Text:
     bound: Text
 
@@ -108,7 +109,7 @@ class _Text:
     read = write
 
 
-@dataclass(frozen=True)
+@frozen
 class _Hex:
     bound: Hex
 
@@ -120,7 +121,7 @@ class _Hex:
     read = write
 
 
-@dataclass(frozen=True)
+@frozen
 class _Enum:
     cls: type[Enum]
 
@@ -136,7 +137,7 @@ class _Enum:
         raise Problem(where, f"is none of {', '.join(str(member.value) for member in self.cls)}")
 
 
-@dataclass(frozen=True)
+@frozen
 class _Optional:
     inner: Shape
 
@@ -147,7 +148,7 @@ class _Optional:
         return None if value is None else self.inner.read(value, where, frames)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Tuple:
     inner: Shape
     bound: Items
@@ -171,7 +172,7 @@ class _Tuple:
             raise Problem(where, f"has {length} items; {self.bound.least} to {self.bound.most} are allowed")
 
 
-@dataclass(frozen=True)
+@frozen
 class Record:
     """A dataclass as a map of its fields. Missing fields take their defaults; unknown ones are refused unless the sender is newer."""
 
@@ -200,7 +201,7 @@ class Record:
         return self.cls(**read)
 
 
-@dataclass(frozen=True)
+@frozen
 class Tagged:
     """One of several dataclasses: the map has the key `tag` besides the fields."""
 

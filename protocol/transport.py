@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 import zmq
@@ -16,6 +15,7 @@ from zmq.utils import z85
 
 from .discovery import Connection
 from .errors import NoEncryption, NotRunning
+from .frozen import frozen
 from .limits import FRAME_BYTES, HANDSHAKE_MS, RECEIVE_QUEUE, SEND_QUEUE
 from .shapes import Buffer
 
@@ -25,7 +25,7 @@ _OLDEST_LIBZMQ = (4, 3, 3)
 """Before it, a peer without a key could starve a CURVE socket (CVE-2020-15166)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class KeyPair:
     """A CURVE key pair as Z85 text of 40 characters each."""
 

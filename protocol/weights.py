@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated
 
+from .frozen import frozen
 from .limits import SCHEDULE_MARKS, Fraction, Items, LoraWeight, Name, Weight
 
 
@@ -23,7 +23,7 @@ class Course(Enum):
     """Strongest in the middle, nothing at both ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mark:
     """A point of a schedule: at the part `at` of the window (0 its start, 1 its end) the weight counts `factor` times."""
 
@@ -31,7 +31,7 @@ class Mark:
     factor: Weight
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schedule:
     """How a weight changes over its window. `marks`, in rising order of `at` and joined by straight lines, replace the `course`."""
 
@@ -47,7 +47,7 @@ class Schedule:
 STEADY = Schedule()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BlockWeight:
     """A block of the UNet by its name there (`up_blocks.0`, `down_blocks.2.attentions.1`, `mid_block`), and the factor of the weight there.
 
@@ -58,7 +58,7 @@ class BlockWeight:
     weight: Weight
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lora:
     """One of the model's LoRAs by its name, and how strongly it acts: 0 not at all, 1 as it was trained, below 0 against that."""
 

@@ -9,12 +9,12 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from protocol.checks import check_job
 from protocol.codec import reply_codec, request_codec
 from protocol.errors import Busy, LikenessError, NotGreeted, ServiceError
+from protocol.frozen import frozen
 from protocol.jobs import About, Reading
 from protocol.limits import CHARACTERS_PER_PAGE
 from protocol.messages import (
@@ -119,7 +119,7 @@ class Shelf(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@frozen
 class Facts:
     """What the backend tells of itself."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from heapq import heapify, heappop, heappush
 
 from protocol.errors import Busy
+from protocol.frozen import frozen
 from protocol.limits import JOBS_PER_CLIENT, QUEUED_PER_CLIENT, SPOOL_BYTES_PER_CLIENT
 from protocol.messages import Priority, Stage
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One job as the queue sees it. `order` grows with each job; `attempt` counts leases, `kills` the workers that died over it."""
 
@@ -32,7 +33,7 @@ class Entry:
         return f"{self.client}/{self.live or ''}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """How much one client may leave here, and how often a job may end its worker."""
 

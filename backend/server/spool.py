@@ -17,12 +17,12 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocol.discovery import make_private_folder
 from protocol.errors import DiskFull, Interrupted, ServiceError, SpoolUnusable
+from protocol.frozen import frozen
 from protocol.limits import DISK_RESERVE_BYTES
 from protocol.messages import Priority, Stage
 from protocol.version import VERSION, Version
@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kept:
     """One job as it lies in the spool, without its planes."""
 
@@ -56,7 +56,7 @@ class Kept:
     """When, in seconds since 1970."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blob:
     """A header and where its planes lie."""
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from protocol.errors import BackendUnavailable, Cancelled, LikenessError, WorkerStalled
+from protocol.frozen import frozen
 from protocol.planes import Plane
 from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
 from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stop, ToWorker, Unfit, Word
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How long, in seconds, before a worker is given up, and how soon it is started again."""
 
@@ -63,7 +64,7 @@ class Process(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Progress:
     """A job's step."""
 
@@ -74,7 +75,7 @@ class Progress:
     seconds_left: float | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Look:
     """A job's preview."""
 
@@ -84,7 +85,7 @@ class Look:
     picture: Plane
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class End:
     """A job's attempt is over: an outcome's header, or a fault as (code, sentence)."""
 
@@ -95,7 +96,7 @@ class End:
     fault: tuple[str, str] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Death:
     """The worker ended over this job. `sentence` says how, for the user."""
 

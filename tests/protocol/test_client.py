@@ -4,6 +4,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -84,14 +85,14 @@ def test_a_file_left_by_a_dead_backend_is_not_running(client: Client, backend: F
 
 
 def test_another_key_of_the_server_is_not_our_key(client: Client, backend: FakeBackend) -> None:
-    stale = {**backend.connection.__dict__, "server_key": new_keys().public}
+    stale = {**asdict(backend.connection), "server_key": new_keys().public}
     write_connection(backend.folder, type(backend.connection)(**stale))
     pump(client, backend, linked(Link.NOT_OUR_KEY))
 
 
 def test_a_key_that_the_server_does_not_know_is_not_our_key(client: Client, backend: FakeBackend) -> None:
     keys = new_keys()
-    foreign = {**backend.connection.__dict__, "client_key": keys.public, "client_secret": keys.secret}
+    foreign = {**asdict(backend.connection), "client_key": keys.public, "client_secret": keys.secret}
     write_connection(backend.folder, type(backend.connection)(**foreign))
     pump(client, backend, linked(Link.NOT_OUR_KEY))
     assert backend.heard == []
