@@ -16,17 +16,18 @@ from .chores import Chores
 from .live import Live
 from .people import People, Pictures
 from .protocol.client import Client
-from .protocol.desk.errands import Answer, Errands
-from .protocol.desk.state_line import Backend, state_line
+from .protocol.desk.backend_state import BackendState
+from .protocol.desk.errands import Errands
+from .protocol.desk.progress import Progress
+from .protocol.desk.state_line import Backend
 from .protocol.desk.store import Store
 from .protocol.errors import InvalidRequest
-from .protocol.events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .protocol.events import Event, Link, Refused
 from .protocol.jobs import About
-from .protocol.messages import Models, StatusReport
 from .protocol.planes import Plane
 from .protocol.results import CharacterCard, ModelInfo
 from .shelf import Result, Shelf
-from .studio import Ended, Progress, Studio
+from .studio import Ended, Studio
 from .wish import Shot, Wish
 
 SHOTS = 64
@@ -73,15 +74,12 @@ class Presenter:
         clock: Callable[[], float] = time.monotonic,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._client, self._launcher, self._shelf, self._clock = client, launcher, shelf, clock
+        self._client, self._launcher, self._shelf = client, launcher, shelf
         self._errands, self._chores = Errands(client), Chores()
         self._studio = Studio(self._errands, self._chores, store, shelf, pictures, now_ms)
         self.people = People(self._errands, self._chores, pictures)
         self.live = Live(client, self._chores, self.model, self._is_known, self._live_waits)
-        self.models: tuple[ModelInfo, ...] = ()
-        self._unavailable = launcher.available()
-        self._started_at: float | None = None
-        self._title = self._worker_sentence = ""
+        self.state = BackendState(self._errands, launcher.available, clock, self.people.refresh)
         self._told: tuple[object, ...] = ()
         self._closed = False
         self._chores.do(shelf.load())
@@ -92,9 +90,7 @@ class Presenter:
     @property
     def backend(self) -> Backend:
         """The state line."""
-        client = self._client
-        waited = None if self._started_at is None else self._clock() - self._started_at
-        return state_line(client.link, client.sentence, client.worker, self._worker_sentence, self._title, waited, self._unavailable)
+        return self.state.line
 
     @property
     def connected(self) -> bool:
@@ -107,6 +103,11 @@ class Presenter:
         if self.live.on:
             return True
         return self._chores.waiting > 0 or self.progress is not None or bool(self.people.making) or not self._client.idle
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The installed models, the backend's own choice first; empty until a worker was ready."""
+        return self.state.models
 
     @property
     def characters(self) -> tuple[CharacterCard, ...]:
@@ -139,13 +140,12 @@ class Presenter:
         if self._client.link is Link.CONNECTED:
             return ""
         return "The backend is not connected. " + (
-            "Start it above." if self.backend.can_start or not self._unavailable else self._unavailable
+            "Start it above." if self.backend.can_start or not self.state.unavailable else self.state.unavailable
         )
 
     def model(self, name: str) -> ModelInfo | None:
-        """The model of that id, or the backend's first; None while they are not known."""
-        named = next((model for model in self.models if model.id == name), None)
-        return named or (self.models[0] if self.models and not name else None)
+        """The model of that id, or of no name the backend's first; None while they are not known."""
+        return self.state.model(name)
 
     def result(self, key: str) -> Result:
         """A finished picture. Raises `InvalidRequest` when it is gone."""
@@ -159,11 +159,11 @@ class Presenter:
         """Start the backend; the state line says how it goes. Raises `ServiceError` when it cannot be."""
         self._errands.say("")
         self._launcher.start()
-        self._started_at = self._clock()
+        self.state.begin()
 
     def command_changed(self) -> None:
         """Look again whether a backend can be started."""
-        self._unavailable = self._launcher.available()
+        self.state.look()
 
     def ask(self, wish: Wish, shots: Sequence[Shot]) -> int:
         """Ask for pictures of what the camera saw; returns the number of the press, for `ended`.
@@ -241,12 +241,7 @@ class Presenter:
         if self.live.route(event):
             return
         match event:
-            case LinkChanged():
-                self._link_changed(event)
-            case WorkerChanged():
-                self._worker_sentence = event.sentence
-                self._ask_backend()
-            case _ if self._errands.route(event) or self._studio.route(event):
+            case _ if self.state.route(event) or self._errands.route(event) or self._studio.route(event):
                 pass
             case Refused():
                 self._errands.say(str(event.error))
@@ -263,28 +258,6 @@ class Presenter:
         if not self.models:
             return self.backend.sentence
         return "The picture under way comes first; live ones go on after it." if self.progress is not None else ""
-
-    def _link_changed(self, event: LinkChanged) -> None:
-        if event.link is Link.CONNECTED:
-            self._started_at = None
-            self.people.refresh()
-        elif event.link in (Link.NOT_RUNNING, Link.LOST):
-            self._unavailable = self._launcher.available()
-
-    def _ask_backend(self) -> None:
-        """Ask which models there are and what computes: known as soon as the worker has started, and anew after its restart."""
-
-        def models(answer: Answer) -> None:
-            if isinstance(answer, Models):
-                self.models = tuple(model for model in answer.models if model.installed)
-
-        def status(answer: Answer) -> None:
-            if isinstance(answer, StatusReport):
-                self._title = next((device.title for device in answer.status.devices if device.title), "")
-
-        if not self.models or not self._title:
-            self._errands.ask(self._client.ask_models(), models, lambda code, sentence: None)
-            self._errands.ask(self._client.ask_status(), status, lambda code, sentence: None)
 
     def close(self) -> None:
         """Leave: accepted jobs go on at the backend and are found again; live ones end."""

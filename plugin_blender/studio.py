@@ -14,6 +14,7 @@ from typing import Protocol
 from .asking import job_of, left_out
 from .chores import Chores, Steps
 from .protocol.desk.errands import Errands
+from .protocol.desk.progress import Progress, progress_of
 from .protocol.desk.store import Store
 from .protocol.events import Event, Link, Refused
 from .protocol.messages import Fetch, Fetched, JobUpdate, Preview, Priority, Stage, Submit
@@ -22,16 +23,6 @@ from .protocol.results import ModelInfo, Pictures
 from .shelf import Result, Shelf
 from .tickets import Ticket, ticket_from
 from .wish import Shot, Wish
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The work under way. `share` is 0 … 1; `words` are for the bar, "step 12 of 30, 6 s left"."""
-
-    share: float
-    words: str
-    waiting: int = 0
-    """Jobs of ours behind it."""
 
 
 @dataclass(frozen=True)
@@ -187,25 +178,8 @@ class Studio:
         current = self._current()
         if current is None:
             return None
-        waiting, update = len(self._tickets) - 1, current.update
-        reached = min(1.0, update.step / update.steps) if update and update.steps and update.step is not None else 0.0
-        if current.stage is Stage.DONE:
-            return Progress(1.0, "taking the pictures", waiting)
-        if self._errands.client.link is not Link.CONNECTED:
-            return Progress(reached, "waiting for the backend", waiting)
-        if update is None or update.stage is Stage.QUEUED:
-            before = update.position if update and update.position else 0
-            words = "sent" if update is None else f"waiting, {before} before it" if before else "waiting"
-            return Progress(0.0, words, waiting)
-        if not update.steps or update.step is None:
-            return Progress(0.0, "beginning", waiting)
-        left = "" if update.seconds_left is None else f", {_time(update.seconds_left)} left"
-        return Progress(reached, f"step {update.step} of {update.steps}{left}", waiting)
+        return progress_of(current.update, self._errands.client.link is Link.CONNECTED, len(self._tickets) - 1)
 
     def _current(self) -> Ticket | None:
         order = {Stage.RUNNING: 0, Stage.DONE: 1, Stage.QUEUED: 2}
         return min(self._tickets.values(), key=lambda one: (order.get(one.stage, 3), one.press), default=None)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -18,13 +18,11 @@ from .live import Live
 from .people import People
 from .pose import PoseDesk
 from .protocol.client import Client
-from .protocol.desk.errands import Answer
+from .protocol.desk.backend_state import BackendState
 from .protocol.desk.launcher import Launcher
-from .protocol.desk.state_line import state_line
 from .protocol.desk.store import Store
-from .protocol.events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .protocol.events import Event, Link, Refused
 from .protocol.geometry import Bounds, Point
-from .protocol.messages import Models, StatusReport
 from .protocol.planes import Plane
 from .protocol.results import ModelInfo
 from .studio import Studio
@@ -82,10 +80,7 @@ class Heart:
         self._people.offer = self._drafts.offer
         self._pose = PoseDesk(self._desk)
         self._live = Live(self._desk, self._gallery, self._studio, self._pose_of, lambda: self.why_not, self._random_seed, clock)
-        self.models: tuple[Choice, ...] = ()
-        self._unavailable = launcher.available()
-        self._started_at: float | None = None
-        self._title = self._worker_sentence = ""
+        self._state = BackendState(self._desk, launcher.available, clock, self._people.refresh)
         self._looked_at = self._saved_at = -1e9
         self._kept_form = self._desk.form
         self._entered = False
@@ -103,9 +98,12 @@ class Heart:
     @property
     def backend(self) -> Backend:
         """The state line."""
-        client = self._desk.client
-        waited = None if self._started_at is None else self._clock() - self._started_at
-        return state_line(client.link, client.sentence, client.worker, self._worker_sentence, self._title, waited, self._unavailable)
+        return self._state.line
+
+    @property
+    def models(self) -> tuple[Choice, ...]:
+        """What can be painted with, the backend's own choice first."""
+        return tuple(map(_choice, self._state.models))
 
     @property
     def persons(self) -> tuple[Person, ...]:
@@ -237,39 +235,12 @@ class Heart:
         if self._live.route(event):
             return
         match event:
-            case LinkChanged():
-                self._link_changed(event)
-            case WorkerChanged():
-                self._worker_sentence = event.sentence
-                self._ask_backend()
-            case _ if self._desk.route(event) or self._studio.route(event):
+            case _ if self._state.route(event) or self._desk.route(event) or self._studio.route(event):
                 pass
             case Refused():
                 self._desk.say(str(event.error))
             case _:
                 pass  # of a session that is over, or a kind of a newer backend
-
-    def _link_changed(self, event: LinkChanged) -> None:
-        if event.link is Link.CONNECTED:
-            self._started_at = None
-            self._people.refresh()
-        else:
-            self._unavailable = self._launcher.available() if event.link in (Link.NOT_RUNNING, Link.LOST) else self._unavailable
-
-    def _ask_backend(self) -> None:
-        """Ask which models there are and what computes: known as soon as the worker has started, and anew after its restart."""
-
-        def models(answer: Answer) -> None:
-            if isinstance(answer, Models):
-                self.models = tuple(_choice(model) for model in answer.models if model.installed)
-
-        def status(answer: Answer) -> None:
-            if isinstance(answer, StatusReport):
-                self._title = next((device.title for device in answer.status.devices if device.title), "")
-
-        if not self.models or not self._title:
-            self._desk.ask(self._desk.client.ask_models(), models, lambda code, sentence: None)
-            self._desk.ask(self._desk.client.ask_status(), status, lambda code, sentence: None)
 
     def _look(self) -> None:
         if self._clock() - self._looked_at < LOOK_S:
@@ -307,10 +278,9 @@ class Heart:
     def _pose_of(self, row: PersonRow, then: Callable[[tuple[Point, ...]], None], failed: Callable[[str], None]) -> None:
         self._people.pose_of(row.name, then, failed)
 
-    def _model(self) -> Choice | None:
+    def _model(self) -> ModelInfo | None:
         """The model that the form names, or the first."""
-        named = next((model for model in self.models if model.id == self.form.model), None)
-        return named or (self.models[0] if self.models else None)
+        return self._state.model(self.form.model) or self._state.model(None)
 
 
 def _same(old: object, new: object) -> bool:

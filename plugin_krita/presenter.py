@@ -27,10 +27,10 @@ class Presenter(Heart):
     def start_backend(self) -> None:
         """Start the backend; the state line says how it goes."""
         self._desk.say("")
-        self._started_at = self._clock()
+        self._state.begin()
 
         def failed(sentence: str) -> None:
-            self._started_at = None
+            self._state.give_up()
             self._desk.say(sentence)
 
         self._desk.background.do(self._launcher.start, failed=failed)

@@ -19,6 +19,7 @@ from .desk import Desk
 from .form import Form, Mode, PersonRow
 from .gallery import Gallery
 from .host import CanvasProblem
+from .protocol.desk.progress import progress_of
 from .protocol.desk.sentences import sentence_of
 from .protocol.errors import LikenessError
 from .protocol.events import Event, Link, Refused
@@ -276,20 +277,7 @@ class Studio:
         current, open_jobs = self._current(), self._unfinished()
         if current is None:
             return Progress(0.0, "reading the canvas") if self._preparing else None
-        waiting, update = len(open_jobs) - 1, current.update
-        if current.stage is Stage.DONE:
-            return Progress(1.0, "taking the pictures", waiting)
-        if self._desk.client.link is not Link.CONNECTED:
-            reached = update.step / update.steps if update and update.steps and update.step is not None else 0.0
-            return Progress(min(1.0, reached), "waiting for the backend", waiting)
-        if update is None or update.stage is Stage.QUEUED:
-            before = update.position if update and update.position else 0
-            words = "sent" if update is None else f"waiting, {before} before it" if before else "waiting"
-            return Progress(0.0, words, waiting)
-        if not update.steps or update.step is None:
-            return Progress(0.0, "beginning", waiting)
-        left = "" if update.seconds_left is None else f", {_time(update.seconds_left)} left"
-        return Progress(min(1.0, update.step / update.steps), f"step {update.step} of {update.steps}{left}", waiting)
+        return progress_of(current.update, self._desk.client.link is Link.CONNECTED, len(open_jobs) - 1)
 
     def _unfinished(self) -> list[Ticket]:
         """Jobs whose pictures are not here yet; those for other documents count while they are computed."""
@@ -322,7 +310,3 @@ def _laid(ticket: Ticket, picture: Plane, scaled: asking.Scale) -> Plane:
     plane = scaled(part, Extent(box.width, box.height), 255)
     mask = unpacked_mask(ticket.opacity, box.extent)
     return plane if mask is None else pixels.with_opacity(plane, mask)
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

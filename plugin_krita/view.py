@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .protocol.desk.progress import Progress as Progress
 from .protocol.desk.state_line import Backend as Backend
 from .protocol.desk.state_line import Light as Light
 from .protocol.geometry import Bounds, Box, Point
@@ -39,16 +40,6 @@ class DraftPhoto:
     picture: Plane
     faces: tuple[DraftFace, ...] | None = None
     sentence: str = ""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The job under way. `share` is 0 … 1; `words` are for the bar, "step 12 of 30, 6 s left"."""
-
-    share: float
-    words: str
-    waiting: int = 0
-    """Jobs of ours behind it."""
 
 
 @dataclass(frozen=True)

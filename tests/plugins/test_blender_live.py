@@ -107,7 +107,7 @@ def test_only_what_costs_nothing_is_looked_for_and_the_skeleton_only_where_the_m
     first_picture(stage, backend)
     assert eyes.looks == [[GuideKind.KEYPOINTS]]
     backend.guides = (GuideKind.SKELETON, GuideKind.DEPTH)
-    stage.presenter.models = tuple(replace(model, guides=backend.guides) for model in stage.presenter.models)
+    stage.presenter.state.models = tuple(replace(model, guides=backend.guides) for model in stage.presenter.models)
     eyes.move(1.0)
     stage.until(lambda: len(backend.live_jobs) == 2)
     assert eyes.looks[1] == [GuideKind.SKELETON, GuideKind.KEYPOINTS]
