@@ -84,13 +84,6 @@ def cropped(plane: Plane, bounds: Bounds) -> Plane:
     return Plane(plane.layout, bounds.extent, part.reshape(-1).data)
 
 
-def to_bgra(picture: Pixels, alpha: Pixels | None = None) -> Plane:
-    """(height, width, 3) and, if given, the opacity (height, width) -> BGRA8, as Krita's `setPixelData` takes it."""
-    opacity = np.full(picture.shape[:2], 255, dtype=np.uint8) if alpha is None else alpha
-    height, width = picture.shape[:2]
-    return Plane(Layout.BGRA8, Extent(width, height), np.dstack([picture[..., ::-1], opacity]).data)
-
-
 def to_pillow(picture: Pixels) -> Image.Image:
     """(height, width, 3) or (height, width) -> an image of mode RGB or L."""
     return Image.fromarray(picture)

@@ -46,7 +46,6 @@ class Studio:
         """Document and place of the live preview that is on the canvas."""
         self._next_preview: tuple[Ticket, Plane] | None = None
         self._scaling = False
-        self._await_best: set[str] = set()
         self.preview: Plane | None = None
         gallery.kept = self._kept
 

@@ -130,10 +130,6 @@ class Catalog:
         """Every file, each key once."""
         return tuple({file.key: file for part in self.parts.values() for file in part.files}.values())
 
-    def needing(self, key: str) -> list[Part]:
-        """The parts that have this file."""
-        return [part for part in self.parts.values() if any(file.key == key for file in part.files)]
-
     def chosen(self, names: Iterable[str]) -> tuple[Part, ...]:
         """The parts of these names; those that a newer catalogue has dropped are left out."""
         return tuple(self.parts[name] for name in names if name in self.parts)

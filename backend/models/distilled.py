@@ -30,7 +30,7 @@ class Distillation(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Regimen:
-    """How to sample: `scheduler` by its name in `backend.pipelines.schedulers.SCHEDULERS`, `changes` to the base's scheduler config.
+    """How to sample: `scheduler` by its short name in `backend.pipelines.schedulers`, `changes` to the base's scheduler config.
 
     A `guidance_scale` of 1 is no guidance: one pass of the UNet for each step instead of two.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 
 from .adapters import Untyped
@@ -27,11 +26,6 @@ def vocabulary(merges_text: str) -> dict[str, int]:
     pairs = [line.replace(" ", "") for line in merges_text.splitlines()[1:]]
     names = [*single, *(f"{one}</w>" for one in single), *pairs, START, END]
     return {name: number for number, name in enumerate(names)}
-
-
-def vocabulary_file(merges_text: str) -> str:
-    """The text of `vocab.json`, as the published models have it."""
-    return json.dumps(vocabulary(merges_text), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def stock_tokenizer(padding: str = END) -> Untyped:

@@ -263,14 +263,3 @@ def attention_layers(module: Untyped) -> list[tuple[str, Untyped]]:
 
     look(module, "")
     return found
-
-
-def style_layers(names: Sequence[str], factors: Mapping[str, float]) -> dict[int, float]:
-    """Index -> factor for the attention processors whose name starts with one of `factors` (a prefix such as
-    `up_blocks.0.attentions.1`)."""
-    found: dict[int, float] = {}
-    for index, name in enumerate(names):
-        for prefix, factor in factors.items():
-            if name.startswith(prefix + "."):
-                found[index] = factor
-    return found

@@ -99,8 +99,6 @@ def _with_spacing(method: Method, spacing: str) -> Sampler:
 
 SAMPLERS = tuple(_with_spacing(method, spacing) for method in METHODS for spacing in ("", *method.spacings))
 """Every method with every spacing that it has."""
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {one.id: (one.kind, dict(one.changes)) for one in SAMPLERS}
-"""Our short names: class, and what it changes in the model's own scheduler config."""
 OFFERED = (
     *(method.title for method in METHODS),
     *(f"{method.title} Karras" for method in METHODS if "karras" in method.spacings and "SDE Heun" not in method.title),

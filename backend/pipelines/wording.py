@@ -43,8 +43,6 @@ Passage = tuple[Piece, ...]
 class _Part:
     text: str
     weight: float = 1.0
-    bracket: bool = False
-    """An opening bracket whose partner has not come yet."""
 
 
 def passages(prompt: str) -> tuple[Passage, ...]:
@@ -75,7 +73,7 @@ def _parts(prompt: str) -> list[_Part]:
             parts.append(_Part(token[1]))
         elif token in opened:
             opened[token].append(len(parts))
-            parts.append(_Part(token, bracket=True))
+            parts.append(_Part(token))
         elif token in {")", "]"} and opened["(" if token == ")" else "["]:
             _weigh(parts, opened["(" if token == ")" else "["].pop(), STRONGER if token == ")" else 1 / STRONGER)
         elif token.startswith(":") and token.endswith(")") and opened["("]:
@@ -87,7 +85,7 @@ def _parts(prompt: str) -> list[_Part]:
 
 def _weigh(parts: list[_Part], start: int, weight: float) -> None:
     """The bracket at `start` has found its partner: it is no text, and what follows it counts `weight` times as much."""
-    parts[start].text, parts[start].bracket = "", False
+    parts[start].text = ""
     for part in parts[start + 1 :]:
         part.weight *= weight
 

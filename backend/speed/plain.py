@@ -73,11 +73,8 @@ class Plain:
         """InstantID's resampler."""
         return self.unet.encoder_hid_proj.image_projection_layers[0]
 
-    def draw(
-        self, asked: Asked, end: float = 1.0, silent_after: int | None = None, on_step: Callable[[int], None] = lambda step: None
-    ) -> Pixels:
-        """The picture (H, W, 3). `end` is `control_guidance_end`; after the step `silent_after` IdentityNet runs on at scale 0, as it does
-        in the official pipeline after its end."""
+    def draw(self, asked: Asked, end: float = 1.0, on_step: Callable[[int], None] = lambda step: None) -> Pixels:
+        """The picture (H, W, 3). `end` is `control_guidance_end`: after that share of the steps IdentityNet runs on at scale 0."""
         both = torch.as_tensor(np.stack([0 * asked.embedding, asked.embedding])[:, None]).to(self._device, self._dtype)
         self.pipe.set_ip_adapter_scale(asked.weight)
 

@@ -23,13 +23,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from job_planes import planes_of
+
 from backend.pipe import Beat, inherited_channel
 from backend.planefile import write_planes
 from backend.worker import serve as serving
 from backend.worker.memory import Rung
 from protocol.errors import Cancelled, NoFace
 from protocol.geometry import Extent
-from protocol.jobs import Job, PictureJob, planes_of
+from protocol.jobs import Job, PictureJob
 from protocol.planes import Layout, Plane
 from protocol.results import Faces, MadePicture, ModelInfo, Outcome, Pictures
 from protocol.shapes import Buffer

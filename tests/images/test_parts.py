@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.images import cropped, to_bgra, to_plane, to_rgb
+from backend.images import cropped, to_plane, to_rgb
 from backend.pictures import Part, mask_plane, picture_plane
 from protocol.errors import BadPicture
 from protocol.geometry import Bounds, Extent
-from protocol.planes import Layout
+from protocol.planes import Layout, Plane
 
 PICTURE = np.random.default_rng(3).integers(0, 256, (20, 30, 3), dtype=np.uint8)
 BOX = (4, 5, 17, 12)
@@ -36,7 +36,8 @@ def test_a_part_of_any_kind_of_picture_has_its_pixels(kind: str, tmp_path: Path)
 
 
 def test_a_canvas_in_the_byte_order_of_krita_keeps_it() -> None:
-    plane = cropped(to_bgra(PICTURE), Bounds(4, 5, 13, 7))
+    canvas = np.dstack([PICTURE[..., ::-1], np.full(PICTURE.shape[:2], 255, np.uint8)])
+    plane = cropped(Plane(Layout.BGRA8, Extent(30, 20), canvas.data), Bounds(4, 5, 13, 7))
     assert plane.layout is Layout.BGRA8
     assert np.array_equal(to_rgb(plane), CUT)
 

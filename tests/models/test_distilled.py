@@ -6,7 +6,7 @@ import diffusers
 import pytest
 
 from backend.models.distilled import Distillation, Told, regimen, told_by_metadata, told_by_name
-from backend.pipelines.schedulers import SCHEDULERS
+from backend.pipelines.schedulers import find
 
 LCM, LIGHTNING, TURBO, HYPER, TCD = Distillation
 
@@ -44,8 +44,9 @@ def test_the_metadata_say_it_where_the_name_does_not():
 @pytest.mark.parametrize("steps", [None, 1, 2, 4, 8])
 def test_every_regimen_is_one_that_the_schedulers_know(method, steps):
     found = regimen(Told(method, steps))
-    kind, changes = SCHEDULERS[found.scheduler]
-    made = getattr(diffusers, kind)(**{**changes, **found.changes})
+    sampler = find(found.scheduler)
+    assert sampler.id == found.scheduler
+    made = getattr(diffusers, sampler.kind)(**{**sampler.changes, **found.changes})
     made.set_timesteps(found.steps)
     assert len(made.timesteps) == found.steps == (steps or found.steps)
     assert found.guidance_scale == 1

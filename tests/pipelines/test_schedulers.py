@@ -12,7 +12,7 @@ import torch
 from backend.pipelines.build import scheduler
 from backend.pipelines.plan import plan
 from backend.pipelines.sample import Recipe, draw_latents
-from backend.pipelines.schedulers import ETAS, METHODS, OFFERED, SAMPLERS, SCHEDULERS, find
+from backend.pipelines.schedulers import ETAS, METHODS, OFFERED, SAMPLERS, find
 from protocol.errors import InvalidRequest
 from protocol.geometry import Extent
 from protocol.jobs import PictureJob, Sampling
@@ -65,7 +65,7 @@ def test_a_name_is_known_however_it_is_written(written, short):
 def test_the_short_names_of_before_mean_what_they_meant():
     before = ("euler", "euler-a", "ddim", "dpm++2m", "dpm++2m-karras", "unipc", "lcm")
     assert [find(name).id for name in before] == list(before)
-    assert set(before) <= set(SCHEDULERS)
+    assert set(before) <= {one.id for one in SAMPLERS}
 
 
 def test_no_two_names_are_one_and_every_title_is_known():

@@ -7,12 +7,13 @@ from typing import Annotated, get_args
 import msgpack
 import msgpack.fallback
 import pytest
+from job_planes import planes_of
 from sample_messages import plane, sample
 
 from protocol.codec import Codec, reply_codec, request_codec
 from protocol.errors import BadMessage, BadPicture, InvalidRequest, TooLarge, Unsupported, VersionMismatch
 from protocol.geometry import Extent, Point
-from protocol.jobs import Guide, GuideKind, PictureJob, Sampling, planes_of
+from protocol.jobs import Guide, GuideKind, PictureJob, Sampling
 from protocol.limits import FRAME_BYTES, HEADER_BYTES, PLANES, Between, Items
 from protocol.messages import Hello, Ping, Reply, Request, Submit
 from protocol.planes import Layout, Plane
@@ -63,7 +64,7 @@ def test_planes_travel_as_frames_of_their_own_and_are_not_copied() -> None:
     assert planes_of(decoded.job)[0].data is frame
 
 
-def test_frames_travel_in_the_order_of_planes_of() -> None:
+def test_frames_travel_in_the_order_of_the_fields() -> None:
     rng = random.Random(1)
     for _ in range(50):
         job = sample(PictureJob, rng)
