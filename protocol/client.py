@@ -16,7 +16,7 @@ import zmq
 
 from .checks import check_job
 from .codec import reply_codec, request_codec
-from .discovery import is_starting, read_connection
+from .discovery import Connection, is_starting, read_connection
 from .errors import (
     ConnectionProblem,
     LikenessError,
@@ -98,6 +98,7 @@ class Client:
         self._context = context or zmq.Context()
         self._requests, self._replies = request_codec(), reply_codec()
         self._socket: ClientSocket | None = None
+        self._tried: Connection | None = None
         self._open = self._greeted = False
         self._number = 0
         self._pending: dict[int, _Pending] = {}
@@ -204,7 +205,8 @@ class Client:
     def _connect(self, now: float) -> None:
         self._next_try = now + RETRY_S
         try:
-            self._socket = ClientSocket(self._context, read_connection(self._folder))
+            self._tried = read_connection(self._folder)
+            self._socket = ClientSocket(self._context, self._tried)
         except Starting as error:
             self._change(Link.STARTING, str(error))
         except VersionMismatch as error:
@@ -230,7 +232,7 @@ class Client:
                     socket.send(self._requests.encode(Hello(self._next(), self._client_id, self._program)))
                 case Sign.STRANGER | Sign.KEY_UNKNOWN:
                     self._drop()
-                    self._change(Link.NOT_OUR_KEY, str(NotOurKey()))
+                    self._not_let_in(now)
                     return
                 case Sign.REFUSED | Sign.CLOSED:
                     self._drop()
@@ -241,7 +243,18 @@ class Client:
             if self.link is Link.CONNECTED:
                 self._change(Link.LOST, str(Lost()))
             elif self.link is not Link.LOST:
-                self._change(Link.NOT_OUR_KEY, str(NotOurKey()))
+                self._not_let_in(now)
+
+    def _not_let_in(self, now: float) -> None:
+        """The keys do not fit, unless the backend is just ending: it first takes its file away, and lets nobody in from then on."""
+        try:
+            ours = read_connection(self._folder) == self._tried
+        except ConnectionProblem:
+            ours = False
+        if ours:
+            self._change(Link.NOT_OUR_KEY, str(NotOurKey()))
+        else:
+            self._connect(now)
 
     def _drop(self) -> None:
         if self._socket is not None:

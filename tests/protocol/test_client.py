@@ -98,6 +98,17 @@ def test_a_key_that_the_server_does_not_know_is_not_our_key(client: Client, back
     assert backend.heard == []
 
 
+@pytest.mark.parametrize("leave_file", [False, True], ids=["its file gone", "its file left, as strangers look"])
+def test_a_backend_that_ends_while_a_client_is_at_its_door_is_not_another_program(
+    client: Client, backend: FakeBackend, leave_file: bool
+) -> None:
+    """Whoever ends takes the file away first, and judges no key from then on."""
+    pump(client, None, lambda _: bool(backend.socket._zap.poll(0)))  # its key waits to be judged
+    backend.stop(leave_file)
+    events = pump(client, None, lambda events: any(isinstance(event, LinkChanged) for event in events))
+    assert linked(Link.NOT_OUR_KEY if leave_file else Link.NOT_RUNNING)(events)
+
+
 def test_a_connection_file_of_another_major_version_is_the_wrong_version(client: Client, backend: FakeBackend) -> None:
     file = backend.folder / CONNECTION_FILE
     changed = re.sub(r'"version": \[\d+, \d+\]', '"version": [9, 0]', file.read_text())
