@@ -13,22 +13,17 @@ A newer wish takes the place of an older one at the backend (`Submit.live`), so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from protocol.desk.live import DRAFT
+from protocol.desk.live import draft as draft
 from protocol.errors import Cancelled, InvalidRequest
 from protocol.events import Event
 from protocol.jobs import PictureJob
 from protocol.results import Outcome, Pictures
 
 from .pictures import Results, results_of
-
-
-def draft(job: PictureJob) -> PictureJob:
-    """The job as a quick look at it: one picture by all shortcuts, without previews, which would come too late to be of use."""
-    return replace(job, count=1, preview_every=0, sampling=replace(job.sampling, shortcuts=DRAFT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,9 +201,7 @@ class Studio(PeopleSession):
                 self._client.wait(TURN_S)
         finally:
             if not over:
-                self._client.cancel(job_id)
-                self._client.acknowledge(job_id)
-                self._client.poll()
+                self._abandon(job_id)
             self._leave(job_id)
 
     async def arun(self, job: PictureJob, *, batch: bool = False) -> Results:
@@ -225,26 +223,18 @@ class Studio(PeopleSession):
                 await asyncio.sleep(TURN_S)
         finally:
             if not over:
-                self._client.cancel(job_id)
-                self._client.acknowledge(job_id)
-                self._client.poll()
+                self._abandon(job_id)
             self._leave(job_id)
 
     def live(self, stream: str = "live") -> Live:
-        """Pictures that follow what is being painted; see `backend.live`."""
-
-        def cancel(job_id: str) -> None:
-            self._client.cancel(job_id)
-            self._client.acknowledge(job_id)
-            self._client.poll()
-
+        """Pictures that follow what is being painted; see `backend.live`. Newer ones take the place of older ones of the same `stream`."""
         return Live(
             Wire(
                 submit=lambda job: self._submit(job, Priority.INTERACTIVE, live=stream),
                 take=self._take,
                 settled=self._settled,
                 leave=self._leave,
-                cancel=cancel,
+                cancel=self._abandon,
                 pause=lambda: self._client.wait(TURN_S),
             )
         )

@@ -85,9 +85,19 @@ class Session:
         self._open.add(job_id)
         return job_id
 
-    def _turn(self) -> None:
-        """Hear the backend; what nobody waits for is not kept."""
+    def _hear(self) -> None:
+        """Send and receive what is due; what nobody waits for is not kept."""
         self._events += [event for event in self._client.poll() if self._concerns(event)]
+
+    def _abandon(self, job_id: str) -> None:
+        """Nobody wants this job: it is cancelled and forgotten. What was heard meanwhile of other jobs is kept for them."""
+        self._client.cancel(job_id)
+        self._client.acknowledge(job_id)
+        self._hear()
+
+    def _turn(self) -> None:
+        """Hear the backend, send what waits, and look after the connection."""
+        self._hear()
         unavailable = self._client.link is Link.CONNECTED and self._client.worker is WorkerStage.UNAVAILABLE
         if self._open and unavailable:  # also if it was so before this job
             raise BackendUnavailable(self._client.worker_sentence)
@@ -157,8 +167,7 @@ class Session:
                         return outcome
                 self._client.wait(TURN_S)
         except KeyboardInterrupt:
-            self._client.cancel(job_id)
-            self._client.acknowledge(job_id)
+            self._abandon(job_id)
             raise
         finally:
             self._leave(job_id)

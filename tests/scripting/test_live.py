@@ -13,7 +13,7 @@ from scripted_worker import pixels
 from backend.scripting import Studio, draft, portrait_job
 from protocol.errors import InvalidRequest, NoFace
 from protocol.geometry import Extent
-from protocol.jobs import PictureJob, Sampling, Shortcut
+from protocol.jobs import FacePass, PictureJob, Sampling, SecondPass, Shortcut
 from protocol.limits import QUEUED_PER_CLIENT
 
 
@@ -83,3 +83,5 @@ def test_a_draft_is_one_small_quick_picture_of_the_same_wish() -> None:
     assert set(quick.sampling.shortcuts) == set(Shortcut)
     assert quick.count == 1
     assert replace(quick, count=4, preview_every=job.preview_every, sampling=job.sampling) == job
+    slow = replace(job, second_pass=SecondPass(), face_pass=FacePass(), sampling=replace(job.sampling, steps=50, guidance_scale=9.0))
+    assert draft(slow) == quick, "what would take longer is left to the picture that is made in full"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,6 +90,20 @@ def test_leaving_a_stream_early_cancels_the_job(studio: Studio) -> None:
         if isinstance(one, Progress) and one.step:
             break
     assert len(studio.picture("steps=1", size=(8, 8))) == 1
+
+
+def test_leaving_one_stream_loses_nothing_of_another(studio: Studio) -> None:
+    one = studio.stream(portrait_job(None, "steps=3 step_s=0.1", seed=5, size=(8, 8)))
+    other = studio.stream(portrait_job(None, "steps=1", seed=6, size=(8, 8)))
+    assert isinstance(next(one), Progress)
+    assert isinstance(next(other), Progress)
+    with studio.beside(Studio, uuid.uuid4().hex) as watcher:
+        while (status := watcher.status()).queued or status.running:
+            time.sleep(0.02)
+    other.close()  # takes from the connection what the backend says of both
+    last = list(one)[-1]
+    assert isinstance(last, Results)
+    assert last[0].seed == 5
 
 
 def test_asyncio_gives_the_same(studio: Studio) -> None:
