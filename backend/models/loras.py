@@ -7,12 +7,13 @@
     full        s D, whole matrices and biases, norms too     LyCORIS
     DoRA        m (W + s BA) / |W + s BA| - W                 Liu et al. 2024, arXiv:2402.09353, with PEFT's order of weight and norm
 
-A LoRA of low rank is added while the layer runs; of the others a matrix is made when a job puts them on, and forgotten after it.
+A LoRA of low rank is added while the layer runs; of the others a matrix is made when a job puts them on, and forgotten after it. Where nets
+are compiled or captured, all of them are merged into the layer's weights instead, for one picture (`merge`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def fit(name: str, file: LoraFile, modules: Mapping[str, Untyped], stamp: str = 
 
 def added(layer: Untyped, roles: Roles, weight: float) -> Added:
     """What `roles` add to `layer` (Linear, Conv2d, LayerNorm or GroupNorm) at `weight`, as a function of the layer's input."""
-    if "down" in roles and "magnitude" not in roles:
+    if _is_low_rank(roles):
         return _low_rank(layer, roles, weight * _scale(roles))
     bias = roles["diff_b"] * weight if "diff_b" in roles else None
     near = _Near(_matrix(layer, roles, weight), bias)
@@ -96,6 +97,28 @@ def added(layer: Untyped, roles: Roles, weight: float) -> Added:
                 return F.group_norm(states, layer.num_groups, matrix, bias, layer.eps)
 
     return whole
+
+
+def merge(layer: Untyped, terms: Sequence[tuple[Roles, float]]) -> None:
+    """Add to the weights of `layer` themselves, in place, what `added` adds to its output for each of `terms` (roles and weight). All terms
+    are summed before their sum is rounded to the layer's precision."""
+    with torch.no_grad():
+        if isinstance(layer, nn.Linear) and layer.weight.dtype in PLAIN and all(_is_low_rank(roles) for roles, _ in terms):
+            own: Tensor = layer.weight
+            down = torch.cat([roles["down"].flatten(1).to(own) for roles, _ in terms])
+            up = torch.cat([roles["up"].flatten(1).to(own) * (weight * _scale(roles)) for roles, weight in terms], dim=1)
+            own.addmm_(up, down)  # one kernel, which adds in single precision
+            return
+        if any(set(roles) - {"diff_b"} for roles, _ in terms):
+            changes = [_change(layer, roles, weight) for roles, weight in terms]
+            layer.weight.copy_(sum(changes, layer.weight.float()))
+        biases = [roles["diff_b"].to(layer.bias.device).float() * weight for roles, weight in terms if "diff_b" in roles]
+        if biases:
+            layer.bias.copy_(sum(biases, layer.bias.float()).reshape(layer.bias.shape))
+
+
+def _is_low_rank(roles: Roles) -> bool:
+    return "down" in roles and not {"magnitude", "diff_b"} & set(roles)
 
 
 class _Near:
@@ -136,29 +159,38 @@ def _low_rank(layer: Untyped, roles: Roles, scale: float) -> Added:
 def _matrix(layer: Untyped, roles: Roles, weight: float) -> Tensor:
     """The whole matrix that is added to the layer's weight, in the layer's precision."""
     device = next(tensor.device for role, tensor in roles.items() if role != "alpha")
-    own = layer.weight.detach().to(device).float()  # the layer itself may be away from the device just now
-    change = _delta(roles, own.shape).reshape(own.shape) * weight
+    change = _change(layer, roles, weight, device)  # the layer itself may be away from the device just now
+    return change.to(layer.weight.dtype) if layer.weight.dtype in PLAIN else change
+
+
+def _change(layer: Untyped, roles: Roles, weight: float, device: torch.device | None = None) -> Tensor:
+    """What is added to the layer's weight, in single precision, on `device`; by default where the layer is."""
+    own = layer.weight.detach().to(device or layer.weight.device).float()
+    near = {role: tensor if role == "alpha" else tensor.to(own.device) for role, tensor in roles.items()}
+    change = _delta(near, own.shape).reshape(own.shape) * weight
     if "magnitude" in roles:
-        magnitude, whole = roles["magnitude"].float(), own + change
+        magnitude, whole = near["magnitude"].float(), own + change
         by_row = magnitude.ndim == 1 or magnitude.shape[0] == own.shape[0]
         norm = whole.flatten(1).norm(dim=1) if by_row else whole.transpose(0, 1).flatten(1).norm(dim=1)
         one_each = (1,) * (own.ndim - 2)
         gain = (magnitude.flatten() / norm).reshape((-1, 1, *one_each) if by_row else (1, -1, *one_each))
         change = gain * whole - own
-    return change.to(layer.weight.dtype) if layer.weight.dtype in PLAIN else change
+    return change
 
 
 def _delta(roles: Roles, shape: torch.Size) -> Tensor:
     """What is added to a weight of `shape` at weight 1, in single precision."""
     part = {role: tensor.float() for role, tensor in roles.items()}
-    if "diff" in part or "diff_b" in part:
-        return part["diff"] if "diff" in part else torch.zeros(shape, device=part["diff_b"].device)
+    if "diff" in part:
+        return part["diff"]
     if "down" in part:
         return _product(part["down"], part["up"], part.get("mid")) * _scale(roles)
     if "hada_w1_a" in part:
         one = _product(part["hada_w1_b"], part["hada_w1_a"], part.get("hada_t1"), transposed="hada_t1" in part)
         other = _product(part["hada_w2_b"], part["hada_w2_a"], part.get("hada_t2"), transposed="hada_t2" in part)
         return one.reshape(shape) * other.reshape(shape) * _scale(roles)
+    if not any(role in part for role in _LOKR):
+        return torch.zeros(shape, device=part["diff_b"].device)
     one = part["lokr_w1"] if "lokr_w1" in part else part["lokr_w1_a"] @ part["lokr_w1_b"]
     if "lokr_w2" in part:
         other = part["lokr_w2"]

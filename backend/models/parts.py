@@ -23,6 +23,7 @@ from .loading import load_adapter, load_part, read_lora
 from .lora_names import PARTS as WEARERS
 from .loras import Lora, load_lora
 from .memory_plan import Level, Role
+from .originals import Originals
 from .residency import CPU, Residency, lora_on, shell_of
 from .shelf import embeddings, lora_file
 from .unions import FOLDER as UNION
@@ -51,6 +52,8 @@ class Parts:
         """Which of the modules are on the device."""
         self.storage: torch.dtype | None = None
         """How the UNet and the ControlNets are kept, if not as they are computed with (diffusers' layerwise casting)."""
+        self.originals = Originals()
+        """What of the UNet is otherwise while a picture is drawn with LoRAs."""
         self.compiler: Untyped = None
         """A `backend.pipelines.compiled.Compiler` where blocks are to be compiled."""
         self.graphs: Untyped = None
@@ -174,6 +177,8 @@ class Parts:
 
     def park(self) -> None:
         """Everything off the device: another model needs the room. The next picture brings it back."""
+        if self.graphs is not None:
+            self.graphs.drop()
         self.residency.park()
         self._forget(f"@{self.device}")
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from ..models.adapters import Untyped
 from ..models.memory_plan import Role, Stay, stay
+from ..models.originals import Originals
 from ..models.parts import Parts
 from .checks import leash_for
 from .compiled import Compiler
@@ -20,11 +21,11 @@ def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None]
     """While a picture is drawn by the UNet of `parts` and `nets`, with our processors attached. `check` is asked before each net, and may
     raise. Gives what says whether a device only notes, right now, what it is asked for.
 
-    Nothing happens where LoRAs are worn, or where weights are stored in other numbers or streamed: these act within blocks.
+    Nothing happens where weights are stored in other numbers or streamed, or LoRAs are `worn` as hooks: these act within blocks.
     """
     compiler: Compiler | None = parts.compiler
-    graphs: Graphs | None = parts.graphs if _all_stays(parts) else None
-    if worn or parts.storage is not None or parts.residency.streams or (compiler is None and graphs is None):
+    graphs: Graphs | None = parts.graphs if _stay(parts, Role.UNET, Role.NET) else None
+    if worn or not _may(parts) or (compiler is None and graphs is None):
         yield lambda: False
         return
     with ExitStack() as stack:
@@ -35,6 +36,14 @@ def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None]
             stack.enter_context(graphs.within(compiled))
             stack.enter_context(entered(modules, _by_graphs(parts, graphs, compiler, check)))
         yield lambda: graphs is not None and graphs.capturing
+
+
+def merging(parts: Parts) -> Originals | None:
+    """Who keeps the UNet's weights while LoRAs are merged into them; None where LoRAs act beside the layers: where nothing is compiled or
+    captured, and where the UNet leaves the device, is streamed, or is stored in numbers too short for such small changes."""
+    if (parts.compiler is None and parts.graphs is None) or not _may(parts) or not _stay(parts, Role.UNET):
+        return None
+    return parts.originals
 
 
 def _by_graphs(parts: Parts, graphs: Graphs, compiler: Compiler | None, check: Callable[[], None]) -> Callable[[Call], Untyped]:
@@ -49,6 +58,10 @@ def _by_graphs(parts: Parts, graphs: Graphs, compiler: Compiler | None, check: C
     return through
 
 
-def _all_stays(parts: Parts) -> bool:
-    """Whether UNet and ControlNets are on the device between pictures: a graph knows where they are."""
-    return all(stay(parts.residency.level, role) is Stay.DEVICE for role in (Role.UNET, Role.NET))
+def _may(parts: Parts) -> bool:
+    return parts.storage is None and not parts.residency.streams
+
+
+def _stay(parts: Parts, *roles: Role) -> bool:
+    """Whether such parts are on the device between pictures: a graph knows where they are."""
+    return all(stay(parts.residency.level, role) is Stay.DEVICE for role in roles)

@@ -22,7 +22,7 @@ from protocol.geometry import Extent
 from ..models.adapters import Untyped
 from ..models.inversions import Inversion
 from ..models.parts import Parts
-from .accelerated import accelerated
+from .accelerated import accelerated, merging
 from .attention import Clock, Lane, attached
 from .build import accepted, pipeline, scheduler
 from .checks import checked, current
@@ -114,7 +114,8 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
     with ExitStack() as stack:
         stack.enter_context(_quiet())
         stack.enter_context(current(parts.device))
-        stack.enter_context(wearing(parts.wearers, recipe.loras))
+        originals = merging(parts)
+        stack.enter_context(wearing(parts.wearers, recipe.loras, originals))
         stack.enter_context(skipping(shell, recipe.clip_skip, family))
         spelled = stack.enter_context(speaking(shell, recipe.inversions))
         arguments |= {name: spelled(text) for name in ("prompt", "negative_prompt") if (text := arguments[name]) is not None}
@@ -125,7 +126,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
             stack.enter_context(paced(item, clock))
         nets = [item.net for item in recipe.nets]
         stack.enter_context(joined(nets))
-        asleep = stack.enter_context(accelerated(parts, nets, hooks.check, worn=bool(recipe.loras)))
+        asleep = stack.enter_context(accelerated(parts, nets, hooks.check, worn=originals is None and bool(recipe.loras)))
         people = [net for net in nets if isinstance(net, IdentityNet)]
         stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
         stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device, asleep))

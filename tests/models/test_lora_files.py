@@ -19,6 +19,7 @@ import backend.models
 from backend.models.lora_files import LoraFile, read_lora_file
 from backend.models.lora_names import Names, _original
 from backend.models.loras import fit, load_lora
+from backend.models.originals import Originals
 from backend.pipelines.lora import Worn, wearing
 from protocol.errors import ModelError
 
@@ -191,8 +192,9 @@ CONFIGS = {
 }
 
 
+@pytest.mark.parametrize("originals", [None, Originals()], ids=["beside the layers", "merged into their weights"])
 @pytest.mark.parametrize("kind", CONFIGS)
-def test_what_is_added_is_what_peft_adds(kind):
+def test_what_is_added_is_what_peft_adds(kind, originals):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         plain = Small().eval()
@@ -211,8 +213,12 @@ def test_what_is_added_is_what_peft_adds(kind):
         with torch.no_grad():
             expected, before = theirs(rows, picture), plain(rows, picture)
             lora = fit("mine", LoraFile("mine", layers), {"unet": plain})
-            with wearing({"unet": plain}, (Worn(lora, 1.0),)):
+            weights = copy.deepcopy(plain.state_dict())
+            with wearing({"unet": plain}, (Worn(lora, 1.0),), originals):
                 found = plain(rows, picture)
+                changed = not all(torch.equal(weight, weights[name]) for name, weight in plain.state_dict().items())
+                assert changed == (originals is not None), "weights are touched only where that is asked for"
+            assert all(torch.equal(weight, weights[name]) for name, weight in plain.state_dict().items())
             after = plain(rows, picture)
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one, other, atol=1e-5)
@@ -230,7 +236,8 @@ def test_whole_factors_of_a_kronecker_product_have_no_rank_so_alpha_says_nothing
             assert torch.allclose(plain["linear"](rows), expected, atol=1e-5)
 
 
-def test_whole_matrices_middle_factors_and_norms_are_added_as_they_are_meant():
+@pytest.mark.parametrize("originals", [None, Originals()], ids=["beside the layers", "merged into their weights"])
+def test_whole_matrices_middle_factors_biases_and_norms_are_added_as_they_are_meant(originals):
     class Normed(nn.Module):
         def __init__(self):
             super().__init__()
@@ -249,7 +256,7 @@ def test_whole_matrices_middle_factors_and_norms_are_added_as_they_are_meant():
         rows, picture = torch.randn(4, 6), torch.randn(1, 6, 5, 5)
     layers = {
         "linear": {"diff": diff, "diff_b": bias},
-        "conv": {"down": down, "mid": middle, "up": up, "alpha": torch.tensor(1.5)},
+        "conv": {"down": down, "mid": middle, "up": up, "alpha": torch.tensor(1.5), "diff_b": norm},
         "layer": {"diff_b": norm_bias},
         "group": {"diff": norm},
     }
@@ -257,9 +264,10 @@ def test_whole_matrices_middle_factors_and_norms_are_added_as_they_are_meant():
         merged.linear.weight += 0.5 * diff
         merged.linear.bias += 0.5 * bias
         merged.conv.weight += 0.5 * 0.5 * torch.einsum("oi,ijkl,jc->ockl", up[:, :, 0, 0], middle, down[:, :, 0, 0])
+        merged.conv.bias += 0.5 * norm
         merged.layer.bias += 0.5 * norm_bias
         merged.group.weight += 0.5 * norm
-        with wearing({"unet": plain}, (Worn(fit("mine", LoraFile("mine", layers), {"unet": plain}), 0.5),)):
+        with wearing({"unet": plain}, (Worn(fit("mine", LoraFile("mine", layers), {"unet": plain}), 0.5),), originals):
             found = plain(rows, picture)
         for one, other in zip(found, merged(rows, picture), strict=True):
             assert torch.allclose(one, other, atol=1e-5)
