@@ -7,7 +7,8 @@
         run_batch(studio, from_csv("shots.csv"), "out")
         run_batch(studio, from_folder("people", "portrait of a smiling person at the sea"), "out")
 
-The table has the columns `name` (of the result), `prompt`, and if wanted `character`, `seed`, `count`, `negative`, `model`, `steps`.
+The table is CSV in UTF-8 with the columns `name` (of the result, without `.png`), `prompt`, and if wanted `character` (a saved person),
+`seed`, `count`, `negative`, `model`, `steps`; an empty field is as if the column were not there. Ranges are those of `scripting.Options`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _COLUMNS = {"name", "prompt", "character", "seed", "count", "negative", "model",
 
 
 def from_csv(path: str | Path) -> list[Order]:
-    """The orders of a table; raises `InvalidRequest` with the line that is wrong."""
+    """The orders of a table. Raises `InvalidRequest` with the line that is wrong, also for two whose results would have the same name."""
     try:
         with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
@@ -60,11 +61,13 @@ def from_folder(folder: str | Path, prompt: str, **options: Unpack[Options]) -> 
 
 
 def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: bool = True) -> list[Path]:
-    """Make every order that has no result in `out` yet, as many at once as the backend has devices; the first file of each, in their order.
+    """Make every order that has no result in `out` yet, as many at once as the backend has devices. Returns the first file of each that was
+    made now, in their order. `out` is made where it is missing; `bar` shows a progress bar on stderr.
 
     A result is there when all its pictures are: they are saved under other names and then renamed. An order that fails ends the batch with
-    its error, which begins with the order's name, once the others that were begun are saved. A script that is killed leaves its jobs to
-    the backend; the next run with the same `out` takes them up, with the client id that a file in there, `.likeness-batch`, keeps.
+    its error (see `Studio`), which begins with the order's name, once the others that were begun are saved. A script that is killed leaves
+    its jobs to the backend; the next run with the same `out` takes them up, with the client id that a file in there, `.likeness-batch`,
+    keeps.
     """
     from tqdm import tqdm
 

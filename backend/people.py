@@ -30,7 +30,9 @@ class PeopleSession(Session):
     ) -> Character:
         """A saved person; with photos, made from them first. The same photos again are the same person, so a script can be run twice.
 
-        A photo may be a region of a larger picture, `Part(canvas, (left, top, right, bottom))`; only the region is sent and kept.
+        A photo may be a region of a larger picture, `Part(canvas, (left, top, right, bottom))`; only the region is sent and kept. `face`
+        chooses one where photos show several, 0 is the largest. Raises `InvalidRequest` where nobody has this name and no photos are given,
+        `NameTaken` where other photos have it and `overwrite` is not said, `FaceError` with the photo's number, `BadPicture`.
         """
         if photos is not None:
             self.outcome(MakeCharacter(name, tuple(picture_plane(photo) for photo in photos), face, overwrite))
@@ -47,7 +49,10 @@ class PeopleSession(Session):
         overwrite: bool = False,
         model: str | None = None,
     ) -> Character:
-        """A person between others: `{"anna": 0.5, "ben": 0.5}`; each of `photos` is one more of weight 1."""
+        """A person between others: `{"anna": 0.5, "ben": 0.5}`; each of `photos` is one more of weight 1. Only the proportions count.
+
+        Raises `InvalidRequest` where no weight is above 0, `UnknownModel` for a name that is not saved, `NameTaken`, `FaceError`.
+        """
         planes = tuple(picture_plane(photo) for photo in photos)
         self.outcome(BlendCharacters(name, _shares(shares), overwrite, model, planes))
         return Character(name)
@@ -70,11 +75,11 @@ class PeopleSession(Session):
         return found
 
     def rename(self, name: str, to: str) -> None:
-        """Give a person another name."""
+        """Give a person another name. Raises `UnknownModel` where there is no such person, `NameTaken`."""
         self._answer(self._client.rename_character(name, to), Done)
 
     def delete(self, name: str) -> None:
-        """Forget a person, with the photos."""
+        """Forget a person, with the photos. Raises `UnknownModel` where there is no such person."""
         self._answer(self._client.delete_character(name), Done)
 
     def export_character(
@@ -82,7 +87,8 @@ class PeopleSession(Session):
     ) -> CharacterFile:
         """Write a person into one file, to carry to another machine: what the recognisers read, and the photos if they are to travel.
 
-        `consent` and `licence` are notes for whoever is given it; without them those that are kept with the person go along.
+        `consent` and `licence` are notes for whoever is given it; without them those that are kept with the person go along. Raises
+        `UnknownModel` where there is no such person, `InvalidRequest` where the file cannot be written.
         """
         from .character_files import write_character
 
@@ -98,7 +104,8 @@ class PeopleSession(Session):
     ) -> Character:
         """Save the person of an exported file, under the file's name or another. What the file says of consent and licence is kept.
 
-        `model` reads the file's photos when none of the installed recognisers has read them.
+        `model` reads the file's photos when none of the installed recognisers has read them. Raises `BadPicture` for a file that is none
+        or is damaged, `NameTaken`, `ModelError` where nothing in it can be used here.
         """
         from .character_files import read_character
 
@@ -136,7 +143,7 @@ class PeopleSession(Session):
         return compared(*read, next((found for found in models if model is None or model.partition(":")[0] == found.id), None))
 
     def faces(self, picture: AnyPicture, character: str | None = None) -> tuple[FoundFace, ...]:
-        """The faces of a picture, largest first, and how alike each is to `character`."""
+        """The faces of a picture, largest first, in its pixels, and how alike each is to `character` (cosine, -1 to 1)."""
         outcome = self.outcome(AnalyseFaces(picture_plane(picture), character))
         return outcome.faces if isinstance(outcome, Faces) else ()
 

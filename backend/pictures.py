@@ -26,7 +26,8 @@ else:
 class Part:
     """A part of a picture, wherever a picture is asked for: `Part("group.png", (120, 40, 380, 300))` is one person of a group.
 
-    `box` is left, top, right, bottom in pixels. A face is found best with some room around it.
+    `box` is left, top, right, bottom in pixels, and must lie within the picture (`BadPicture` otherwise). A face is found best with some
+    room around it.
     """
 
     picture: AnyPicture
@@ -43,7 +44,7 @@ class Result:
     metadata: dict[str, Any]
 
     def save(self, path: str | Path) -> Path:
-        """Save as PNG, with prompt and seed in it."""
+        """Save as PNG, with prompt and seed in it. Raises `InvalidRequest` if the file cannot be written."""
         import numpy as np
 
         from .images import save_png
@@ -67,7 +68,7 @@ class Results:
     """The way of saving memory that was needed, if any."""
 
     def save(self, path: str | Path) -> list[Path]:
-        """`out.png`, `out-2.png`, `out-3.png` …"""
+        """Save all: `out.png`, `out-2.png`, `out-3.png` … Raises `InvalidRequest` if one cannot be written."""
         first = Path(path)
         names = [first if n == 0 else first.with_name(f"{first.stem}-{n + 1}{first.suffix}") for n in range(len(self.pictures))]
         return [picture.save(name) for picture, name in zip(self.pictures, names, strict=True)]
@@ -101,7 +102,9 @@ class Results:
 
 
 def picture_plane(picture: AnyPicture) -> Plane:
-    """A picture of any kind as a plane; raises `BadPicture`."""
+    """A picture of any kind as a plane: a file, a Pillow image, an array (H, W, 3) or (H, W, 4) of uint8, or a `Part` of one. Raises
+    `BadPicture` for what is none.
+    """
     from PIL import Image
 
     from . import images
@@ -121,7 +124,9 @@ def picture_plane(picture: AnyPicture) -> Plane:
 
 
 def mask_plane(mask: AnyPicture) -> Plane:
-    """A mask of any kind as a plane: white is painted; raises `BadPicture`."""
+    """A mask of any kind as a plane: a file, a Pillow image, an array (H, W) of uint8, or a `Part`; white (255) is painted. Raises
+    `BadPicture` for what is none.
+    """
     import numpy as np
     from PIL import Image
 

@@ -58,17 +58,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Progress:
-    """A job's step. `steps` is None while it waits; `position` is then the number of jobs before it."""
+    """How far a job is. While it waits `step` and `steps` are None, and `position` is the number of jobs before it."""
 
     step: int | None
+    """Sampling steps that are done, over all pictures of the job."""
     steps: int | None
+    """Of so many."""
     seconds_left: float | None
+    """An estimate, once there is one."""
     position: int | None
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What the picture looks like after `step` steps."""
+    """What the picture looks like after `step` of its steps: RGB, smaller than the picture."""
 
     step: int
     image: Image.Image
@@ -78,30 +81,36 @@ News: TypeAlias = Progress | Preview | Results
 
 
 class Options(TypedDict, total=False):
-    """What every picture may be told."""
+    """What every picture may be told. What is not said is the model's own; a value out of range is an `InvalidRequest`."""
 
     count: int
+    """How many pictures, 1 to 32; picture i has the seed `seed + i`."""
     seed: int
+    """0 to 2^53, 0 if not said: the same seed makes the same picture."""
     size: tuple[int, int]
-    """Width and height in pixels."""
+    """Width and height in pixels, each 1 to 8192."""
     negative: str
+    """What is not to be seen."""
     likeness: float
-    """The image adapter's scale, 0 to 2."""
+    """The image adapter's scale, 0 to 2; 0.8 if not said."""
     structure: float
-    """IdentityNet's scale, 0 to 2."""
+    """IdentityNet's scale, 0 to 2; 0.8 if not said."""
     model: str
+    """Its id, as `Studio.models` gives it."""
     steps: int
+    """Sampling steps, 1 to 1000."""
     guidance_scale: float
+    """0 to 100; 1 and less is no guidance."""
     image_prompts: Sequence[ImagePrompt]
     """Pictures as prompts: `ImagePrompt(picture_plane("hat.png"), lends=Lends.STYLE)`."""
     clip_skip: int
-    """As A1111 counts it: 1 is the text encoder's last layer, 2 the one before."""
+    """1 to 12, as A1111 counts it: 1 is the text encoder's last layer, 2 the one before."""
     loras: Mapping[str, float]
-    """LoRAs of the model by name, with their weights: `{"ink": 0.5}`."""
+    """LoRAs of the model by name, with their weights, -4 to 4: `{"ink": 0.5}`."""
 
 
 def portrait_job(who: str | Character | Photos | Embedding | None, prompt: str, **options: Unpack[Options]) -> PictureJob:
-    """The job of a portrait; without anybody, of a picture."""
+    """The job of a portrait of a saved person (by name), of photos, or of what a recogniser read; with None, of a picture of nobody."""
     return group_job(() if who is None else (who,), prompt, **options)
 
 
@@ -113,7 +122,8 @@ def group_job(
 ) -> PictureJob:
     """The job of a picture of several people, from left to right. `regions` are their parts of it: left, top, right and bottom in 0..1.
 
-    Without them each has the part around their face. With them, the picture's `size` must be given.
+    Without them each has the part around their face. With them, the picture's `size` must be given. Raises `InvalidRequest` where it is
+    not, and for another number of regions than of people.
     """
     size = options.get("size")
     if regions and len(regions) != len(people):
@@ -146,6 +156,10 @@ class Studio(PeopleSession):
     """A connection to the backend. `start=False` raises `NotRunning` instead of starting one.
 
     `options` are those of `likeness serve`, `environ` the environment of a backend that is started (default: this process's).
+
+    What asks for pictures raises the job's error: `InvalidRequest` for what cannot be meant, `UnknownModel` for a name that there is not,
+    `FaceError` about photos, `ModelError` for what the model cannot do, `OutOfMemory`; and of the backend `BackendUnavailable` where
+    nothing computes, `Lost` when it is away for a minute. Too many jobs at once are no error: they wait here.
     """
 
     # Pictures --------------------------------------------------------------------------------------------------------------------------
@@ -166,12 +180,14 @@ class Studio(PeopleSession):
     def inpaint(
         self, picture: AnyPicture, mask: AnyPicture, prompt: str, who: str | Character | None = None, **options: Unpack[Options]
     ) -> Results:
-        """Paint into the white part of `mask`; outside of it not one byte changes."""
+        """Paint into the white part of `mask`, which has the size of `picture`; outside of it not one byte changes."""
         canvas = Canvas(picture_plane(picture), mask_plane(mask))
         return self.run(replace(portrait_job(who, prompt, **options), canvas=canvas))
 
     def row(self, one: str | Character, other: str | Character, prompt: str, *, pictures: int = 5, **options: Unpack[Options]) -> Results:
-        """Pictures from one person to the other: the same seed and place, `pictures` of them, from all of the one to all of the other."""
+        """Pictures from one person to the other: the same seed and place, `pictures` of them (at least 2, one job each), from all of the
+        one to all of the other. `count` is not for it.
+        """
         from .comparing import in_a_row
 
         count = max(2, pictures)
@@ -190,7 +206,7 @@ class Studio(PeopleSession):
         raise Lost
 
     def stream(self, job: PictureJob, *, batch: bool = False) -> Iterator[News]:
-        """Do a job: its progress and previews, at last its `Results`. Leaving early cancels it."""
+        """Do a job: its progress and previews, at last its `Results`. Leaving early cancels it. Raises the job's error."""
         job_id = self._submit(job, Priority.BATCH if batch else Priority.INTERACTIVE)
         over = False
         try:
@@ -241,7 +257,9 @@ class Studio(PeopleSession):
 
     # The backend -----------------------------------------------------------------------------------------------------------------------
     def models(self) -> tuple[ModelInfo, ...]:
-        """The installed models; the first is used when a job names none. A backend that has just started looks for them first."""
+        """The installed models; the first is used when a job names none. A backend that has just started looks for them first; none where
+        no worker came up within a minute.
+        """
         end = time.monotonic() + ANSWER_S
         while not (found := self._answer(self._client.ask_models(), Models).models) and time.monotonic() < end:
             if not any(device.stage in (WorkerStage.STARTING, WorkerStage.RESTARTING) for device in self.status().devices):

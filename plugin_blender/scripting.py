@@ -30,25 +30,27 @@ WAIT_S = 0.02
 
 
 def portrait(*, batch: str = "ONE", wait: bool = True, timeout_s: float = 600.0, **values: object) -> tuple[Result, ...]:
-    """New pictures in this pose, best first. `batch` is "ONE", "FRAMES", "MARKERS" or "CAMERAS"; `values` are fields of `Wish`.
+    """New pictures in this pose, best first; () with `wait=False`. `batch` is "ONE", "FRAMES", "MARKERS" or "CAMERAS".
 
-    Raises `LikenessError` when the scene does not allow it, a job fails, or nothing came within `timeout_s`.
+    `values` are fields of `wish.Wish` (`character`, `prompt`, `negative`, `likeness`, `seed`, `count`, `model`, `steps`, …), which says
+    their ranges; what is outside is brought to the nearest that there is. Raises `LikenessError` when the scene does not allow it, a job
+    fails, or nothing came within `timeout_s` seconds; `Cancelled` when all was cancelled.
     """
     return _pictures(Kind.PORTRAIT, batch, wait, timeout_s, values)
 
 
 def repaint(*, wait: bool = True, timeout_s: float = 600.0, **values: object) -> tuple[Result, ...]:
-    """A render changed by the strength, whole or where objects are (`scene.likeness.source` and `area`). Raises `LikenessError`."""
+    """A render changed by `strength` (0.05 to 1), whole or where objects are (`scene.likeness.source` and `area`); else as `portrait`."""
     return _pictures(Kind.REPAINT, "ONE", wait, timeout_s, values)
 
 
 def texture(*, batch: str = "ONE", wait: bool = True, timeout_s: float = 600.0, **values: object) -> tuple[Result, ...]:
-    """Pictures for the selected meshes (or the head), to be put on with `project`. Raises `LikenessError`."""
+    """Pictures for the selected meshes (or the head), to be put on with `project`; else as `portrait`."""
     return _pictures(Kind.TEXTURE, batch, wait, timeout_s, values)
 
 
 def wait_for(press: int, timeout_s: float = 600.0) -> tuple[Result, ...]:
-    """The pictures of a press, once all its jobs have ended. Raises `LikenessError` when one failed or the time is over."""
+    """The pictures of a press, best first, once all its jobs have ended. Raises `LikenessError` when one failed or the time is over."""
     presenter = session().presenter
     _until(lambda: not presenter.ended(press).open, timeout_s)
     ended = presenter.ended(press)
@@ -86,29 +88,34 @@ def character(name: str, photos: Sequence[str | Path | Any], *, face: int = 0, r
 
 
 def photo_of(photo: str | Path | Any) -> Plane:  # noqa: ANN401 - bpy
-    """A picture file or an image of Blender as a photo."""
+    """A picture file or an image of Blender as a photo. Raises `LikenessError` for what is no picture, or has no pixels."""
     if isinstance(photo, (str, Path)):
         return scene_actions.photo_of_file(str(photo))
     return scene_actions.photo_of_image(photo)
 
 
 def card(result: Result, distance: float = 0.0) -> Any:  # noqa: ANN401
-    """A card with the picture in the scene."""
+    """A card with the picture in the scene: the object. It stands at `distance` (scene units) before the camera that saw it; 0: a little
+    behind the head, or as far as the scene's size suggests.
+    """
     return scene_actions.make_card(bpy.context, result, distance)
 
 
 def project(result: Result) -> Any:  # noqa: ANN401
-    """Put the picture onto the meshes that it was made for."""
+    """Put the picture onto the meshes that it was made for. Raises `LikenessError` where none of them is left, or one cannot take it."""
     return scene_actions.project_result(bpy.context, result)
 
 
 def bake(size: int = 1024, use: bool = True) -> list[Any]:
-    """Bake what the selected meshes show into textures."""
+    """Bake what the selected meshes (or the head) show into textures of `size` x `size` pixels: the images, one for each mesh.
+
+    With `use` they show these from now on, and nothing else. Raises `LikenessError` where there is no mesh, or it cannot be baked.
+    """
     return scene_actions.bake_objects(bpy.context, size, use)
 
 
 def unproject() -> int:
-    """Take the projected pictures off the selected meshes (or the head) again; how many there were."""
+    """Take the projected pictures off the selected meshes (or the head) again; how many there were. Raises `LikenessError` for none."""
     return scene_actions.take_projections_off(bpy.context)
 
 

@@ -47,14 +47,15 @@ class Wish:
     strength: float = 0.6
     """How much a repaint changes, 0.05 … 1."""
     seed: int = 0
+    """0 … 2147483583."""
     count: int = 2
     """1 … 16 pictures; picture i has the seed `seed + i`."""
     model: str = ""
     """Empty: the backend's first."""
     steps: int = 0
-    """0: the model's own number."""
+    """0 … 1000; 0: the model's own number."""
     guidance_scale: float = 0.0
-    """0: the model's own."""
+    """0 … 30; 0: the model's own."""
 
     def changed(self, **values: object) -> Wish:
         """With some values set, each brought within its bounds."""
