@@ -1,4 +1,8 @@
-"""What can be asked of the backend, as frozen dataclasses. Pictures are `Plane`s; the codec lifts them into raw frames."""
+"""What can be asked of the backend, as frozen dataclasses. Pictures are `Plane`s; the codec lifts them into raw frames.
+
+The bound of each field is in its type (`limits`); the codec refuses what is outside, `checks` parts that do not fit each other, and the
+engine what the model cannot do, all with `InvalidRequest` or an error below it. Making one of these checks nothing.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +102,7 @@ CANVAS_GUIDES = frozenset({GuideKind.TILE, GuideKind.INPAINT})
 
 @frozen
 class Photos:
-    """A person given by one or more photos. `face` chooses one face by index (largest first) when a photo shows several."""
+    """A person given by 1 to 16 photos in colour, of any sizes. `face` chooses one by index where a photo shows several, None the largest."""
 
     pictures: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
     face: FaceIndex | None = None
@@ -169,7 +173,10 @@ class Subject:
 
 @frozen
 class ImagePrompt:
-    """A picture as a prompt (IP-Adapter). `adapter` names one of the model's adapters, or None for its first.
+    """A picture as a prompt (IP-Adapter), of any size. `adapter` names one of the model's adapters, or None for its first.
+
+    `weight` is the scale of its cross-attention, 0 to 2, within `window` and after `schedule`; `region` (A8, the size of the picture that is
+    asked for) keeps it to a part.
 
     A FaceID adapter may be given the person by `who` instead of a picture. FaceID-Plus looks at the face too: in `reference` when both are
     given, else in the person's first photo.
@@ -194,8 +201,9 @@ class ImagePrompt:
 
 @frozen
 class Guide:
-    """A ControlNet's picture: pose, depth, edges. Keypoints may come as five points instead (viewer's left eye, right eye, nose,
-    left and right corner of the mouth, in pixels of the picture asked for) and then place the first subject's face.
+    """A ControlNet's picture: pose, depth, edges; in colour, of the size of the picture that is asked for. `weight` is its conditioning
+    scale, 0 to 2. Keypoints may come as five points instead (viewer's left eye, right eye, nose, left and right corner of the mouth, in
+    pixels of that picture) and then place a subject's face: those of the first such guide the first one's, and so on.
     """
 
     kind: GuideKind
@@ -209,7 +217,9 @@ class Guide:
 class Canvas:
     """The picture to start from. Without a mask: image-to-image; with one (A8, same size): inpaint, outside it not one byte changes.
 
-    `strength` 0 to 1 is how much changes. `feather` and `grow` are in canvas pixels; None leaves both to the backend.
+    `strength`, above 0 and up to 1, is how much changes. `feather`, 0 to 1024 canvas pixels, is how softly the new goes over into the old
+    inside the mask; `grow`, -1024 to 1024 pixels, by how much more than the mask (less below 0) is drawn anew, of which only the mask's
+    part is shown. None leaves them to the backend.
     """
 
     picture: Plane
@@ -253,7 +263,7 @@ class Sampling:
 
 @frozen
 class SecondPass:
-    """The picture once more at `scale` times its size, from the first one made larger, with the same people: `strength` of it changes, in
+    """The picture once more at `scale` times its sides, from the first one made larger, with the same people: `strength` of it changes, in
     `steps` (None: as the first). With a mask the size of the canvas stays, and its part is drawn finer.
     """
 
@@ -334,7 +344,7 @@ class Embed:
 class MakeCharacter:
     """Save a person under a name, from one or more photos. `face` chooses one face by index (largest first) in photos that show several.
 
-    Without `replace`, a name that is taken is refused with `NameTaken`. An exported character is imported by making it from its photos.
+    Without `replace`, a name that is taken is refused with `NameTaken`.
     """
 
     name: Name
