@@ -9,6 +9,7 @@ keys (`loaders/unet.py`); it is asked with strict loading, because without it a 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,6 +25,14 @@ from .tensors import GIB, first_line, read_tensors
 State = dict[str, Tensor]
 ADAPTER_BYTES = 8 * GIB
 """InstantID's adapter has 1.6 GiB; one with its optimiser's state would still be below."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an adapter's tensors go."""
+
+    device: torch.device
+    dtype: torch.dtype
 
 
 def load_part(kind: Untyped, folder: Path, dtype: torch.dtype, **config: Untyped) -> Untyped:
@@ -52,9 +61,10 @@ def load_adapter(path: Path, unet: Untyped, kind: AdapterKind | None = None) -> 
     _check_width(path, unet, halves["image_proj"])
     with torch.no_grad():
         projection = _projection(path, kind, halves["image_proj"])
-    projection.to(device=unet.device, dtype=unet.dtype).eval().requires_grad_(False)
-    layers = {index: _layer(path, unet, names, index, halves["ip_adapter"]) for index in _cross_indices(names)}
-    lora = _loras(path, unet, names, halves["ip_adapter"])
+    place = _Place(unet.device, unet.dtype)  # asked once: each answer walks through every module, which for SDXL's takes 5 ms
+    projection.to(device=place.device, dtype=place.dtype).eval().requires_grad_(False)
+    layers = {index: _layer(path, unet, place, names, index, halves["ip_adapter"]) for index in _cross_indices(names)}
+    lora = _loras(path, unet, place, names, halves["ip_adapter"])
     _refuse_leftovers(path, halves["ip_adapter"], layers, lora)
     return ImageAdapter(path.stem, kind, projection, layers, lora)
 
@@ -106,7 +116,7 @@ def _cross_indices(names: list[str]) -> list[int]:
     return [index for index, name in enumerate(names) if name.endswith("attn2.processor")]
 
 
-def _layer(path: Path, unet: Untyped, names: list[str], index: int, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+def _layer(path: Path, unet: Untyped, place: _Place, names: list[str], index: int, state: State) -> tuple[Tensor, Tensor]:
     attention = unet.get_submodule(names[index].removesuffix(".processor"))
     wanted = (attention.inner_kv_dim, attention.cross_attention_dim)
     found: list[Tensor] = []
@@ -117,7 +127,7 @@ def _layer(path: Path, unet: Untyped, names: list[str], index: int, state: Mappi
         if tuple(tensor.shape) != wanted:
             made, base = tensor.shape[-1], wanted[1]
             raise ModelError(f"{path.name} was made for another base model (text width {made}, this one has {base}). {_cure(unet)}")
-        found.append(tensor.to(device=unet.device, dtype=unet.dtype))
+        found.append(tensor.to(device=place.device, dtype=place.dtype))
     return found[0], found[1]
 
 
@@ -126,14 +136,14 @@ def _cure(unet: Untyped) -> str:
     return f"Choose an adapter for {family} of this model's size."
 
 
-def _loras(path: Path, unet: Untyped, names: list[str], state: Mapping[str, Tensor]) -> dict[int, LoraPair]:
+def _loras(path: Path, unet: Untyped, place: _Place, names: list[str], state: State) -> dict[int, LoraPair]:
     if not any(".to_q_lora." in key for key in state):
         return {}
     parts = ("q", "k", "v", "out")
-    return {index: LoraPair(*(_factors(path, unet, names, index, part, state) for part in parts)) for index in range(len(names))}
+    return {index: LoraPair(*(_factors(path, unet, place, names, index, part, state) for part in parts)) for index in range(len(names))}
 
 
-def _factors(path: Path, unet: Untyped, names: list[str], index: int, part: str, state: Mapping[str, Tensor]) -> Factors:
+def _factors(path: Path, unet: Untyped, place: _Place, names: list[str], index: int, part: str, state: State) -> Factors:
     attention = unet.get_submodule(names[index].removesuffix(".processor"))
     layer = attention.to_out[0] if part == "out" else getattr(attention, f"to_{part}")
     layer = getattr(layer, "base_layer", layer)  # where PEFT has wrapped it for another LoRA
@@ -142,7 +152,7 @@ def _factors(path: Path, unet: Untyped, names: list[str], index: int, part: str,
         raise ModelError(f"{path.name} is incomplete: its LoRA lacks to_{part} of attention layer {index}. Download it again.")
     if down.shape[1] != layer.in_features or up.shape[0] != layer.out_features or down.shape[0] != up.shape[1]:
         raise ModelError(f"The LoRA in {path.name} was made for another base model. {_cure(unet)}")
-    return down.to(device=unet.device, dtype=unet.dtype), up.to(device=unet.device, dtype=unet.dtype)
+    return down.to(device=place.device, dtype=place.dtype), up.to(device=place.device, dtype=place.dtype)
 
 
 def _refuse_leftovers(path: Path, state: Mapping[str, Tensor], layers: Mapping[int, object], lora: Mapping[int, object]) -> None:
