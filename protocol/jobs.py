@@ -102,7 +102,7 @@ CANVAS_GUIDES = frozenset({GuideKind.TILE, GuideKind.INPAINT})
 
 @frozen
 class Photos:
-    """A person given by 1 to 16 photos in colour, of any sizes. `face` chooses one by index where a photo shows several, None the largest."""
+    """A person given by 1 to 16 photos in colour, of any sizes. Where one shows several, `face` chooses by index; None: the largest."""
 
     pictures: Annotated[tuple[Plane, ...], Items(PHOTOS, least=1)]
     face: FaceIndex | None = None
@@ -175,8 +175,8 @@ class Subject:
 class ImagePrompt:
     """A picture as a prompt (IP-Adapter), of any size. `adapter` names one of the model's adapters, or None for its first.
 
-    `weight` is the scale of its cross-attention, 0 to 2, within `window` and after `schedule`; `region` (A8, the size of the picture that is
-    asked for) keeps it to a part.
+    `weight` is the scale of its cross-attention, 0 to 2, within `window` and after `schedule`; `region` (A8, the size of the picture that
+    is asked for) keeps it to a part.
 
     A FaceID adapter may be given the person by `who` instead of a picture. FaceID-Plus looks at the face too: in `reference` when both are
     given, else in the person's first photo.
