@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,15 +16,6 @@ ENDS = (0.001, 0.999)
 """Shares of the nearest and farthest pixels that do not set the scale: one eyelash must not make the face flat."""
 FARTHEST = 24
 """The level of the farthest surface where the picture also shows empty space, which is 0: the figure's edge stays an edge."""
-
-
-class NormalColours(Enum):
-    """How a direction becomes a colour; green is up and blue is towards the viewer in both."""
-
-    CONTROLNET = "controlnet"
-    """Red is left, as NormalBae draws it and ControlNet 1.1 was trained (its README: "blue is front, red is left, green is top")."""
-    OPENGL = "opengl"
-    """Red is right, as rendering engines write normal maps."""
 
 
 def depth_picture(distance: Floats, covered: Mask) -> Pixels:
@@ -47,11 +36,13 @@ def depth_picture(distance: Floats, covered: Mask) -> Pixels:
     return np.repeat(level[..., None], 3, axis=2)
 
 
-def normals_picture(normals: Floats, covered: Mask, colours: NormalColours = NormalColours.CONTROLNET) -> Pixels:
-    """Unit normals in camera space (height, width, 3; x right, y up, z to the viewer) -> RGB; empty space looks at the viewer."""
+def normals_picture(normals: Floats, covered: Mask) -> Pixels:
+    """Unit normals in camera space (height, width, 3; x right, y up, z to the viewer) -> RGB; empty space looks at the viewer.
+
+    Red is left, as NormalBae draws it and ControlNet 1.1 was trained (its README: "blue is front, red is left, green is top").
+    """
     facing = np.where(covered[..., None], normals, np.array([0.0, 0.0, 1.0])).astype(np.float64)
-    if colours is NormalColours.CONTROLNET:
-        facing = facing * np.array([-1.0, 1.0, 1.0])
+    facing = facing * np.array([-1.0, 1.0, 1.0])
     return np.rint(np.clip(0.5 + 0.5 * facing, 0.0, 1.0) * 255).astype(np.uint8)
 
 

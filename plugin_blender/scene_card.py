@@ -35,23 +35,6 @@ def card_before(
     return _card(image, camera.placement[:3, :3], middle, min(height, width * up / max(1, across)), collection)
 
 
-def card_at(
-    image: Any,  # noqa: ANN401
-    place: Floats,
-    height: float,
-    collection: Any,  # noqa: ANN401
-    camera: Camera | None = None,
-) -> Any:  # noqa: ANN401
-    """A card of this height (scene units) whose middle is at `place` (3,), turned like the camera's picture; else it looks along -y.
-
-    It is parallel to the picture, not turned to the lens, so that the camera sees it undistorted wherever it stands.
-    """
-    if not height > 0:
-        raise SceneProblem("A card needs a height above zero.")
-    turn = camera.placement[:3, :3] if camera else np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]])
-    return _card(image, turn, np.asarray(place, dtype=np.float64), height, collection)
-
-
 def card_material(image: Any) -> Any:  # noqa: ANN401
     """A new material that shines with an image and is clear where the image is."""
     material = bpy.data.materials.new(image.name)

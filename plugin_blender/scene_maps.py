@@ -22,7 +22,7 @@ from .camera import Camera
 from .maps import Floats, Mask
 from .scene import SceneProblem
 from .scene_paint import NAME, Paint
-from .scene_quiet import quiet
+from .scene_quiet import quiet, render_to
 
 MESH_LIKE = frozenset({"MESH", "CURVE", "SURFACE", "META", "FONT"})
 HAIR_LIKE = frozenset({"CURVES", "POINTCLOUD"})
@@ -167,15 +167,7 @@ def _settings(stage: Any, camera: Camera) -> None:  # noqa: ANN401
 
 def _render(stage: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
     """What everything shines with at the moment: (height, width, 4), top row first."""
-    stage.render.filepath = str(path)
-    try:
-        # When it is done, Blender brings the context's scene to its frame once more, which would take back every pose without a key.
-        with bpy.context.temp_override(scene=stage, view_layer=stage.view_layers[0]):
-            done = bpy.ops.render.render(write_still=True, scene=stage.name)
-    except RuntimeError as error:
-        raise SceneProblem(f"Blender could not render the maps: {str(error).strip()}") from error
-    if "FINISHED" not in done or not path.is_file():
-        raise SceneProblem("Blender did not render the maps. Is another render running, or the disk of the temporary folder full?")
+    render_to(stage, path, "the maps")
     image = bpy.data.images.load(str(path))
     with suppress(AttributeError):
         image.colorspace_settings.is_data = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .levels import levels_of, without_alpha
-from .maps import Pixels
 from .png import png_of, png_size
 from .protocol.geometry import Extent
 from .protocol.planes import Layout, Plane
@@ -76,19 +74,6 @@ def show_live(plane: Plane) -> Any:  # noqa: ANN401
     return image
 
 
-def origin_of(image: Any) -> Origin | None:  # noqa: ANN401
-    """How an image was made, or None when it is not one of ours."""
-    if JOB not in image:
-        return None
-    seed, similarity = str(image.get(SEED, "")), image.get(SIMILARITY)
-    return Origin(
-        prompt=str(image.get(PROMPT, "")),
-        seed=int(seed) if seed.isdecimal() else None,
-        similarity=float(similarity) if isinstance(similarity, (int, float)) else None,
-        job=str(image[JOB]),
-    )
-
-
 def image_by_job(job: str) -> Any | None:  # noqa: ANN401
     """The first image that this job made, whatever it is called by now."""
     return next((image for image in bpy.data.images if image.get(JOB) == job), None)
@@ -112,30 +97,6 @@ def plane_of_image(image: Any, longest: int | None = None) -> Plane:  # noqa: AN
     plane = Plane(Layout.RGB8 if opaque else Layout.RGBA8, Extent(width, height), data)
     plane.check()
     return plane
-
-
-def pixels_of_image(image: Any) -> Pixels:  # noqa: ANN401
-    """The same as an array (height, width, 4) of bytes, top row first."""
-    plane = plane_of_image(image)
-    rows = np.frombuffer(plane.data, dtype=np.uint8).reshape(plane.extent.height, plane.extent.width, plane.layout.channels)
-    opaque = np.full((*rows.shape[:2], 1), 255, np.uint8)
-    return rows.copy() if rows.shape[2] == 4 else np.concatenate([rows, opaque], axis=2)
-
-
-def save_image(image: Any, path: Path | str) -> Path:  # noqa: ANN401
-    """Write an image as a PNG and say where; "//" is the file's own folder. Our own pictures are written as they came, byte for byte.
-
-    Raises `SceneProblem` when the folder cannot be written.
-    """
-    place = Path(bpy.path.abspath(str(path))).with_suffix(".png")
-    packed = image.packed_file.data if image.packed_file and not image.is_dirty else b""
-    data = packed if png_size(packed[:64]) else png_of(plane_of_image(image))
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(data)
-    except OSError as error:
-        raise SceneProblem(f"{place} cannot be written: {error.strerror or error}. Choose another folder.") from error
-    return place
 
 
 def _pixels(image: Any) -> NDArray[np.float32]:  # noqa: ANN401

@@ -5,29 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-import numpy as np
 from mathutils import Matrix, Vector
 
 from .bones import FACE_POINTS
-from .camera import Camera, Floats
+from .camera import Floats
 from .scene import FACE_NAMES, LAYERS, SceneProblem, is_named, rig_of
 
 DISPLAY = 0.02
 """The size of an empty's cross, in heights of the head's bone or of the head's mesh; small, as five stand in one face."""
-
-
-def place_at_pixel(
-    scene: Any,  # noqa: ANN401 - bpy, as everywhere here
-    depsgraph: Any,  # noqa: ANN401
-    camera: Camera,
-    pixel: tuple[float, float],
-    point: str,
-    armature: Any = None,  # noqa: ANN401
-    head: Any = None,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Place a face point where a pixel of the camera's picture shows the skin; see `place_on_ray`."""
-    begin, way = camera.rays(np.array([pixel], dtype=np.float64))
-    return place_on_ray(scene, depsgraph, begin[0], way[0], point, armature, head)
 
 
 def place_on_ray(

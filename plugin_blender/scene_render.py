@@ -17,7 +17,7 @@ from .protocol.planes import Layout, Plane
 from .scene import SceneProblem
 from .scene_maps import render_surfaces
 from .scene_pictures import plane_of_image
-from .scene_quiet import quiet
+from .scene_quiet import quiet, render_to
 
 STAGE = "Likeness render"
 
@@ -65,15 +65,7 @@ def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = 
         render.use_file_extension = False
         _png_settings(render.image_settings)
         path = Path(folder) / "render.png"
-        render.filepath = str(path)
-        try:
-            # Afterwards Blender brings the context's scene to its frame: the user's would lose every pose without a key.
-            with bpy.context.temp_override(scene=stage, view_layer=stage.view_layers[0]):
-                done = bpy.ops.render.render(write_still=True, scene=stage.name)
-        except RuntimeError as error:
-            raise SceneProblem(f"Blender could not render the scene: {str(error).strip()}") from error
-        if "FINISHED" not in done or not path.is_file():
-            raise SceneProblem("Blender did not render the scene. Is another render running, or the disk of the temporary folder full?")
+        render_to(stage, path, "the scene")
         return _read(path)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from .chores import Steps
 from .protocol.results import Pictures
 from .tickets import Ticket, ticket_of_record
-from .wish import Kind, Target, Wish
+from .wish import Target, Wish
 
 MOST = 300
 """Pictures on the shelf; the oldest go first."""
@@ -56,11 +56,6 @@ class Result:
         words = " ".join(self.wish.prompt.split())
         words = words if len(words) <= 40 else words[:39].rstrip() + "…"
         return f"{words or self.wish.character or 'Likeness'}, seed {self.seed}"
-
-    @property
-    def is_texture(self) -> bool:
-        """Whether it was made to be projected."""
-        return self.wish.kind is Kind.TEXTURE
 
 
 class Shelf:

@@ -100,6 +100,11 @@ class _Ask:
     wait: BoolProperty(name="Wait", description="For scripts: return when the pictures are there", options={"SKIP_SAVE"})
     timeout_s: FloatProperty(name="Longest", default=600.0, min=1.0, unit="TIME_ABSOLUTE", options={"SKIP_SAVE"})
 
+    @classmethod
+    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+        """With a backend."""
+        return can_ask(cls, context)
+
     def execute(self, context: Any) -> Answer:  # noqa: ANN401
         """Take what the camera sees, send it, and return; with `wait` return when the pictures are there."""
         return told(self, lambda: self._ask(context))
@@ -123,11 +128,6 @@ class LIKENESS_OT_portrait(_Ask, bpy.types.Operator):  # noqa: N801
     bl_label = "Portrait"
     kind = Kind.PORTRAIT
 
-    @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
-        """With a backend."""
-        return can_ask(cls, context)
-
 
 class LIKENESS_OT_repaint(_Ask, bpy.types.Operator):  # noqa: N801
     """Change a render, all of it or what shows some objects"""
@@ -136,11 +136,6 @@ class LIKENESS_OT_repaint(_Ask, bpy.types.Operator):  # noqa: N801
     bl_label = "Repaint Render"
     kind = Kind.REPAINT
 
-    @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
-        """With a backend."""
-        return can_ask(cls, context)
-
 
 class LIKENESS_OT_texture(_Ask, bpy.types.Operator):  # noqa: N801
     """A picture for the selected meshes, or the head, to be projected onto what the camera sees of them"""
@@ -148,11 +143,6 @@ class LIKENESS_OT_texture(_Ask, bpy.types.Operator):  # noqa: N801
     bl_idname = "likeness.texture"
     bl_label = "Texture"
     kind = Kind.TEXTURE
-
-    @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
-        """With a backend."""
-        return can_ask(cls, context)
 
 
 CLASSES = (

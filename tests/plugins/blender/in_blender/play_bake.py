@@ -12,7 +12,7 @@ from plugin_blender import scene_bake, scene_views
 from plugin_blender.scene import SceneProblem, camera_of
 from plugin_blender.scene_bake import TEXTURE_MAP, bake, use_texture
 from plugin_blender.scene_layers import Shading
-from plugin_blender.scene_pictures import image_of, pixels_of_image
+from plugin_blender.scene_pictures import image_of
 from plugin_blender.scene_project import project_now, projections_of
 from plugin_blender.scene_render import last_render
 
@@ -58,7 +58,7 @@ def compared(name, thing, size=512):
     after = {turn: portrait.rendered("after") for turn in (0, 60) if not turned(turn)}
     turned(0)
     kept[name] = {f"before{turn}": before[turn] for turn in before} | {f"after{turn}": after[turn] for turn in after}
-    kept[name]["texture"] = pixels_of_image(image)
+    kept[name]["texture"] = portrait.pixels_of(image)
     told[name] = {
         "layers": len(projections_of(thing)),
         "maps": thing.data.uv_layers.keys(),

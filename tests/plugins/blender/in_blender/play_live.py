@@ -15,6 +15,7 @@ STATE.mkdir(mode=0o700)
 stage.os.environ["LIKENESS_STATE"] = str(STATE)
 stage.empty()
 
+import portrait as studio  # noqa: E402
 import recorder  # noqa: E402
 from mannequin import a_person, turn  # noqa: E402
 from plugin_blender.protocol.geometry import Extent  # noqa: E402
@@ -24,7 +25,7 @@ import plugin_blender  # noqa: E402
 from plugin_blender import scene_live, scripting, ui  # noqa: E402
 from plugin_blender.scene import camera_of, figure_of  # noqa: E402
 from plugin_blender.scene_memory import Memory  # noqa: E402
-from plugin_blender.scene_pictures import LIVE, pixels_of_image, show_live  # noqa: E402
+from plugin_blender.scene_pictures import LIVE, show_live  # noqa: E402
 from plugin_blender.scene_shot import Setup  # noqa: E402
 
 told = {}
@@ -140,7 +141,7 @@ for level in (10, 20, 30, 40, 50):
     start = time.thread_time()
     image = show_live(plane)
     shown.append(time.thread_time() - start)
-    assert (pixels_of_image(image)[..., 0] == level).all(), level
+    assert (studio.pixels_of(image)[..., 0] == level).all(), level
 told["show"] = sorted(shown)
 told["image"] = [image.name, image.is_dirty, image.use_fake_user, image.users, len(live_image())]
 bpy.data.images.remove(image)
@@ -192,7 +193,7 @@ told["beat"] = beat() <= ui.BUSY_S
 until(lambda: presenter().live.picture)
 beat()
 [image] = live_image()
-colour = pixels_of_image(image)[0, 0].tolist()
+colour = studio.pixels_of(image)[0, 0].tolist()
 told["points"] = bool(alike(points_of(jobs[0][0]), points_of_portrait(rig, head)))
 told["first"] = [jobs[0][1] is not None, image.size[:] == (96, 64), image.name]
 told["sampling"] = [jobs[0][0].sampling.seed, jobs[0][0].prompt, jobs[0][0].subjects[0].who.name, len(jobs[0][0].sampling.shortcuts)]
@@ -209,7 +210,7 @@ told["camera"] = len(jobs) - count
 settings.seed = 51
 until(lambda: presenter().live.picture.seed == 51)
 beat()
-told["same image"] = [live_image() == [image], pixels_of_image(image)[0, 0].tolist() != colour, image.is_dirty]
+told["same image"] = [live_image() == [image], studio.pixels_of(image)[0, 0].tolist() != colour, image.is_dirty]
 
 # Nothing moves: nothing is looked at. A lamp moves: looked at, and nothing is sent.
 settled()

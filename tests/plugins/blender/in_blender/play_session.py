@@ -19,8 +19,8 @@ import recorder  # noqa: E402
 
 import plugin_blender  # noqa: E402
 from plugin_blender import scripting, ui  # noqa: E402
-from plugin_blender.scene_pictures import pixels_of_image, plane_of_image  # noqa: E402
-from plugin_blender.wish import GuideKind  # noqa: E402
+from plugin_blender.scene_pictures import plane_of_image  # noqa: E402
+from plugin_blender.wish import GuideKind, Kind  # noqa: E402
 
 told = {}
 program = stage.ROOT / "tests" / "fakes" / "blender_backend.py"
@@ -125,7 +125,7 @@ pictures = scripting.texture(batch="CAMERAS", seed=3, wait=False)
 head.name = "Renamed"
 until(lambda: presenter().progress is None)
 targets = {target.name for one in presenter().results[:2] for target in one.targets}
-told["texture"] = [sorted(one.shot for one in presenter().results if one.is_texture), targets == {"Head"}]
+told["texture"] = [sorted(one.shot for one in presenter().results if one.wish.kind is Kind.TEXTURE), targets == {"Head"}]
 texture = presenter().results[0]
 bpy.ops.ed.undo_push(message="before")
 layers = len(head.data.uv_layers)
@@ -198,7 +198,7 @@ mask = np.frombuffer(asked[0].mask.data, np.uint8).reshape(64, 64)
 rendered = np.frombuffer(asked[0].picture.data, np.uint8).reshape(64, 64, -1)[..., :3]
 bpy.ops.likeness.open(key=repainted.key)
 image = next(one for one in bpy.data.images if one.get("likeness_job") == repainted.key)
-result = pixels_of_image(image)[..., :3]
+result = studio.pixels_of(image)[..., :3]
 told["repaint"] = [int(mask.sum() > 0), bool((mask == 0).any()), bool((result[mask == 0] == rendered[mask == 0]).all())]
 told["repaint changed"] = float((result[mask > 0] != rendered[mask > 0]).any(axis=1).mean())
 settings.source = "IMAGE"

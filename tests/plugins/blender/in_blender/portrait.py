@@ -10,6 +10,8 @@ import stage
 from plugin_blender.protocol.geometry import Extent
 from plugin_blender.protocol.planes import Layout, Plane
 
+from plugin_blender.scene_pictures import plane_of_image
+
 GREY = (0.2, 0.2, 0.2, 1.0)
 
 
@@ -55,6 +57,14 @@ def shining(thing, colour=GREY, name="Below"):
     made.node_tree.links.new(light.outputs[0], output.inputs["Surface"])
     thing.data.materials.append(made)
     return made
+
+
+def pixels_of(image):
+    """An image's pixels as an array (height, width, 4) of bytes, top row first."""
+    plane = plane_of_image(image)
+    rows = np.frombuffer(plane.data, np.uint8).reshape(plane.extent.height, plane.extent.width, plane.layout.channels)
+    opaque = np.full((*rows.shape[:2], 1), 255, np.uint8)
+    return rows.copy() if rows.shape[2] == 4 else np.concatenate([rows, opaque], axis=2)
 
 
 def plane_of(pixels):
