@@ -6,6 +6,7 @@ trained for a number of steps but for a number of minutes. Progress p in [0, 1] 
 (Loshchilov & Hutter 2017, SGDR, without restarts).
 """
 
+import argparse
 import json
 import math
 import os
@@ -51,6 +52,18 @@ class Budget:
         if progress < WARM_UP:
             return self.peak * (progress + 1e-3) / WARM_UP
         return self.peak * 0.5 * (1.0 + math.cos(math.pi * (progress - WARM_UP) / (1.0 - WARM_UP)))
+
+
+def add_shared(parser: argparse.ArgumentParser, *, leaves: str, minutes: float, held: int, batch: int | None = None) -> None:
+    """The arguments that the small networks share: what their folder has in it in the end, and their usual numbers."""
+    parser.add_argument("--out", type=Path, required=True, help=f"folder of this training: checkpoint, {leaves}; run again to go on")
+    parser.add_argument("--minutes", type=float, default=minutes, help="time to train, all sittings together (default: %(default)s)")
+    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
+    if batch is not None:
+        parser.add_argument("--batch", type=int, default=batch, help="pictures a batch (default: %(default)s)")
+    parser.add_argument("--persons", type=int, help="use only so many persons of the folder; fewer are seen more often")
+    parser.add_argument("--held", type=int, default=held, help="persons kept back for the measurement (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
 
 
 @dataclass

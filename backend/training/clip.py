@@ -24,7 +24,7 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 
 from protocol.errors import InvalidRequest
 
-from .budget import Budget, learn
+from .budget import Budget, add_shared, learn
 from .crops import roughen
 from .people import People
 from .recogniser import traits_of
@@ -204,13 +204,7 @@ def figures(pair: Pair, people: People, rows: NDArray[np.int64], among: int = 25
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training clip`."""
     parser.add_argument("--data", type=Path, help="folder of described pictures to train on")
-    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, image_encoder, feature_extractor")
-    parser.add_argument("--minutes", type=float, default=8.0, help="time to train, all sittings together (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
-    parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    add_shared(parser, leaves="image_encoder, feature_extractor", minutes=8.0, held=200, batch=128)
     parser.add_argument("--embed", type=Path, metavar="DATASET", help="only write DATASET/image_embeds.npy with the finished encoder")
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .budget import Budget, learn
+from .budget import Budget, add_shared, learn
 from .composites import Canvas, compose
 from .people import People
 from .typed import channels_last, seed_torch, tensor, write_onnx
@@ -256,13 +256,8 @@ def figures(path: Path, people: People, rows: NDArray[np.int64], side: int, coun
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training detector`."""
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons to make canvases from")
-    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, weights, det.onnx")
-    parser.add_argument("--minutes", type=float, default=6.0, help="time to train, all sittings together (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
+    add_shared(parser, leaves="weights, det.onnx", minutes=6.0, held=100)
     parser.add_argument("--pixels", type=int, default=16 * 160 * 160, help="pixels of a batch (default: %(default)s)")
-    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
-    parser.add_argument("--held", type=int, default=100, help="persons kept back for the measurement (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=150, help="canvases of each size to measure on (default: %(default)s)")
 
 

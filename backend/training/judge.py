@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from protocol.errors import ModelError
 
-from .budget import Budget, learn
+from .budget import Budget, add_shared, learn
 from .crops import Picture, roughen
 from .people import People
 from .recogniser import Residual, unit
@@ -227,19 +227,13 @@ def figures(judge: Judge, people: People, rows: NDArray[np.int64], *, rough: boo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training judge`."""
     parser.add_argument("--data", type=Path, required=True, help="folder of drawn pictures with their attributes")
-    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, judge/")
-    parser.add_argument("--minutes", type=float, default=5.0, help="time to train, all sittings together (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--persons", type=int, help="use only so many persons of the folder")
+    add_shared(parser, leaves="judge/", minutes=5.0, held=200, batch=64)
     parser.add_argument(
         "--drawn",
         type=_named,
         metavar="STYLE=FOLDER",
         help="tell this style from that of --data instead: the same persons and shots, drawn so",
     )
-    parser.add_argument("--held", type=int, default=200, help="persons kept back for the measurement (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
 
 
 def _named(text: str) -> tuple[str, Path]:

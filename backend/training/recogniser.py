@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from protocol.errors import InvalidRequest
 
-from .budget import Budget, learn
+from .budget import Budget, add_shared, learn
 from .crops import CROP, Picture, cover, crop, roughen
 from .people import People
 from .typed import channels_last, seed_torch, tensor, write_onnx
@@ -236,13 +236,7 @@ def figures(embeddings: NDArray[np.float32], persons: NDArray[np.int64]) -> Figu
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training recogniser`."""
     parser.add_argument("--data", type=Path, help="folder of drawn persons to train on")
-    parser.add_argument("--out", type=Path, required=True, help="folder of this training: checkpoint, weights, rec.onnx")
-    parser.add_argument("--minutes", type=float, default=10.0, help="time to train, all sittings together (default: %(default)s)")
-    parser.add_argument("--steps", type=int, help="stop after so many steps, if that is earlier")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--persons", type=int, help="use only so many persons of the folder; fewer are seen more often")
-    parser.add_argument("--held", type=int, default=100, help="persons kept back for the measurement (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    add_shared(parser, leaves="weights, rec.onnx", minutes=10.0, held=100, batch=64)
     parser.add_argument("--embed", type=Path, metavar="DATASET", help="only write DATASET/embeddings.npy with the finished network")
 
 
