@@ -40,6 +40,7 @@ A folder (only the first block is required; what is not named in `model.toml` is
     scheduler = "default"            # the folder's own; others: see backend.pipelines.schedulers
     negative = ""
     clip_skip = 1                    # how many of the text encoder's last layers count, as A1111 counts them
+    context = 0.5                    # how much is seen around a mask, as a part of its longer side, 0 to 4
 
     [faces]
     folder = "faces"
@@ -78,6 +79,9 @@ from .recognisers import ANTELOPE, BUFFALO, Recogniser, read_recognisers, recogn
 from .unions import FOLDER as UNION
 from .unions import ONLY_UNIONS, kinds_of
 
+CONTEXT = 0.5
+"""What is shown to a model around a mask, as a part of the mask's longer side, unless model.toml says otherwise: without hair and shoulders
+no face fits. A model that has seen heads of one size only needs less."""
 BUCKETS = "buckets"
 """What `sizes` says in model.toml for all of SDXL's buckets."""
 
@@ -91,6 +95,12 @@ class Defaults:
     scheduler: str = "default"
     negative: str = ""
     clip_skip: int = 1
+    context: float = CONTEXT
+
+    def __post_init__(self) -> None:
+        """ValueError for a context that is none."""
+        if not 0 <= self.context <= 4:
+            raise ValueError(f"context = {self.context}: 0 to 4")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,12 @@ from numpy.typing import NDArray
 from protocol.errors import BadPicture, InvalidRequest
 from protocol.geometry import Bounds, Extent
 
+from ..models.bundle import CONTEXT
 from .frames import Frame
 from .sizes import nearest_size
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-
-CONTEXT = 0.5
-"""What is shown to the model around the mask, as a part of the mask's longer side: without hair and shoulders no face fits."""
 
 LONGEST = 2.0
 """Crops are at most twice as long as wide: models paint narrow strips badly."""
@@ -35,6 +33,8 @@ _FILLED = 0.8
 
 def plan_crop(mask: Pixels, sizes: Sequence[Extent], *, context: float = CONTEXT, longest: float = LONGEST) -> Frame:
     """The part of the canvas to draw for a mask (height, width), 0 keeps: the mask with context around it, at one of the model's sizes.
+
+    `context` is a part of the mask's longer side, 0 to 4, on each side of it. The crop is at most `longest` times as long as wide.
 
     At least half of such a size is shown, if the canvas has as much, so that a mask of one pixel is seen in its surroundings. On a canvas
     narrower than the proportions of any size, the bounds stick out. Raises `InvalidRequest` if the mask is empty.

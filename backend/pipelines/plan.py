@@ -80,7 +80,7 @@ def plan(job: PictureJob, model: Model) -> Plan:
     mode, canvas, mask = _canvas(job.canvas)
     extent = _extent(job, model)
     sizes = smaller(_sizes(job, model), model, job.sampling.shortcuts)
-    frame = frame_for_picture(extent, sizes) if mask is None else plan_crop(mask, sizes)
+    frame = frame_for_picture(extent, sizes) if mask is None else plan_crop(mask, sizes, context=model.defaults.context)
     sampling, defaults = job.sampling, model.defaults
     few = few_steps(model, job.loras, sampling.steps)
     steps = sampling.steps or (few.steps if few else defaults.steps)

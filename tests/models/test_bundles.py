@@ -73,6 +73,7 @@ def test_a_style_is_another_model_id(folder):
     [
         "", "id = ", CARD.replace("sdxl", "sd9"), CARD.replace("[128, 128]", "128"), CARD + "sizes = 7\n", CARD + "[defaults]\nspeed = 1\n",
         CARD + '[[ip_adapter]]\nname = "x"\n', CARD + '[[ip_adapter]]\nname = "x"\nfile = "x"\nkind = "magic"\n', CARD + 'sizes = "many"\n',
+        CARD + "[defaults]\ncontext = -0.1\n", CARD + "[defaults]\ncontext = nan\n",
     ],
 )  # fmt: skip
 def test_a_wrong_card_is_said_and_never_guessed(folder, card):

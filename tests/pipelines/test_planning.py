@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from backend.models.bundle import Model
 from backend.pipelines.plan import plan
 from protocol.errors import InvalidRequest, UnknownModel
-from protocol.geometry import Extent, Point
+from protocol.geometry import Bounds, Extent, Point
 from protocol.jobs import Canvas, Guide, GuideKind, ImagePrompt, Mark, Photos, PictureJob, Sampling, Schedule, Subject, Window
 from protocol.planes import Layout, Plane
 
@@ -65,6 +67,16 @@ def test_another_model_is_not_quietly_replaced(model):
 def test_what_a_job_leaves_out_comes_from_the_model(model):
     decided = plan(PictureJob(), model)
     assert (decided.steps, decided.guidance_scale, decided.negative, decided.extent) == (2, 3.0, "blurry", Extent(64, 64))
+
+
+def test_a_model_says_how_much_of_the_surroundings_it_sees(model):
+    mask = np.zeros((400, 400), np.uint8)
+    mask[150:250, 150:250] = 255
+    extent = Extent(400, 400)
+    job = PictureJob(canvas=Canvas(Plane(Layout.RGB8, extent, bytes(3 * extent.area)), mask=Plane(Layout.A8, extent, mask.tobytes())))
+    little, much = (plan(job, replace(model, defaults=replace(model.defaults, context=context))) for context in (0.1, 1.0))
+    assert little.frame.bounds == Bounds(140, 140, 120, 120)
+    assert much.frame.bounds == Bounds(50, 50, 300, 300)
 
 
 def test_a_job_overrides_the_model_also_with_nothing(model):

@@ -1,6 +1,7 @@
 """The model that comes with the source: whole, small, and good for what the README says, without a GPU, a network or a download."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,11 @@ from backend.config import load_settings
 from backend.evaluation.people import sitter
 from backend.faces import best_similarity, smoothness
 from backend.images import open_mask, open_picture, to_plane
+from backend.models.bundle import CONTEXT
 from backend.training.assemble import forget_folders
 from backend.training.drawing import draw
 from backend.training.judge import STYLE, Judge
+from backend.training.samples import scene
 from backend.training.world import FIRST_EVALUATION_PERSON, person, shot
 from backend.workbench import Workbench, open_workbench
 from protocol.errors import FaceError
@@ -171,3 +174,24 @@ def test_painting_into_the_scene_changes_not_one_pixel_outside_the_mask(bench: W
     changed = (made.pixels != scene).any(2)
     assert changed.any()
     assert not changed[mask == 0].any()
+
+
+@pytest.mark.slow
+def test_a_small_head_in_a_large_picture_is_alike_since_only_a_little_is_shown_around_it(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With as much around the mask as larger models are shown, a head is smaller than any that the built-in model has learned."""
+    parts, faces, model = bench.engine.parts, bench.need_faces(), bench.engine.parts.model
+    other, mask = scene(512)
+    canvas = Canvas(to_plane(np.pad(other, ((400, 400), (400, 400), (0, 0)), mode="edge")), to_plane(np.pad(mask, 400)))
+    likeness: list[float] = []
+    for context in (CONTEXT, model.defaults.context):
+        monkeypatch.setattr(parts, "model", replace(model, defaults=replace(model.defaults, context=context)))
+        found: list[float] = []
+        for number in range(450, 456):
+            photo = sitter(number, 128).reference.picture
+            job = PictureJob("portrait of a person", canvas=canvas, subjects=(Subject(Photos((to_plane(photo),))),), preview_every=0)
+            painted = bench.engine.run(job)[0].pixels[400:-400, 912:-400]
+            found.append(best_similarity(faces.analyse(np.ascontiguousarray(painted)), faces.identify([photo])) or 0.0)
+        likeness.append(float(np.mean(found)))
+    assert likeness[1] > likeness[0] + 0.05
