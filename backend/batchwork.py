@@ -19,7 +19,7 @@ from protocol.jobs import Job, PictureJob
 from protocol.messages import Priority
 from protocol.results import Pictures
 
-from .pictures import Results, results_of
+from .pictures import Results, numbered, results_of
 from .session import TURN_S, Session
 
 RECORD = ".likeness-batch"
@@ -38,7 +38,7 @@ class Order:
     @property
     def files(self) -> list[str]:
         """What it saves: the name alone, then numbered."""
-        return [f"{self.name}.png", *(f"{self.name}-{number}.png" for number in range(2, self.count + 1))]
+        return [path.name for path in numbered(Path(f"{self.name}.png"), self.count)]
 
 
 class Record:

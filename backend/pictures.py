@@ -69,8 +69,7 @@ class Results:
 
     def save(self, path: str | Path) -> list[Path]:
         """Save all: `out.png`, `out-2.png`, `out-3.png` … Raises `InvalidRequest` if one cannot be written."""
-        first = Path(path)
-        names = [first if n == 0 else first.with_name(f"{first.stem}-{n + 1}{first.suffix}") for n in range(len(self.pictures))]
+        names = numbered(Path(path), len(self.pictures))
         return [picture.save(name) for picture, name in zip(self.pictures, names, strict=True)]
 
     def sheet(self) -> Image.Image:
@@ -99,6 +98,11 @@ class Results:
     def _repr_png_(self) -> bytes:
         """Jupyter's display."""
         return _png(self.sheet())
+
+
+def numbered(first: Path, count: int) -> list[Path]:
+    """The files of several pictures: OUT.png, OUT-2.png, OUT-3.png …"""
+    return [first if number == 1 else first.with_name(f"{first.stem}-{number}{first.suffix}") for number in range(1, count + 1)]
 
 
 def picture_plane(picture: AnyPicture) -> Plane:

@@ -12,13 +12,14 @@ from protocol.errors import InvalidRequest, NoFace
 from protocol.geometry import Extent
 
 from ..config import Settings
+from ..pictures import numbered
 from ..recipe import Points, Recipe, base_recipe, quickened
 from .arguments import MAX_SEED, add_clip_skip, add_quick, count, png_file, prompt, seed
 from .finishing import add_finishing, finished
 from .image_prompts import add_image_prompts
 from .loras import add_loras, adornments
 from .people import add_people, check_people, face_prompts, people
-from .work import bench_for, check_folder, numbered, paint
+from .work import bench_for, check_folder, paint
 
 if TYPE_CHECKING:
     from ..workbench import Bench

@@ -42,11 +42,6 @@ def check_folder(out: Path) -> None:
         raise InvalidRequest(f"{out} is a folder. Choose the name of a picture.")
 
 
-def numbered(out: Path, count: int) -> list[Path]:
-    """OUT.png, OUT-2.png, OUT-3.png …"""
-    return [out if index == 1 else out.with_name(f"{out.stem}-{index}{out.suffix}") for index in range(1, count + 1)]
-
-
 def paint(bench: Bench, orders: Sequence[tuple[Recipe, Path]], title: str) -> None:
     """Make every picture and save it with its recipe; says how alike it became.
 
