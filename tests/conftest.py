@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 
-from backend.models import pickles, unpickle
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""Before torch is imported, and for what the tests start. Tiny models gain nothing from a second thread, and on a machine that does other
+work too each of their thousands of small operations waits until it, too, was given a core: ten times as long. Say another number to have
+it."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -25,6 +29,8 @@ def _pickles_of_the_tests(tmp_path_factory: pytest.TempPathFactory):
 
     tests/models/test_pickles.py undoes the first: it shows what the throw-away process is for.
     """
+    from backend.models import pickles, unpickle
+
     folder = tmp_path_factory.mktemp("store") / "converted"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pickles, "_run", lambda arguments, _: unpickle.run(arguments))
