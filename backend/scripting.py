@@ -4,7 +4,7 @@
 
     with Studio() as studio:
         captain = studio.character("captain", photos=["captain-1.png", "captain-2.png"])
-        studio.portrait(captain, "portrait of a smiling person at the sea", count=4).save("captain.png")
+        studio.portrait(captain, "portrait of a smiling person at the sea", count=4).save("at-sea.png")
         mate = studio.character("mate", photos=[Part("crew.png", (120, 40, 380, 300))])
 
 While it works:
@@ -13,7 +13,7 @@ While it works:
         match news:
             case Progress(step=step, steps=steps): print(f"{step} of {steps}")
             case Preview(image=image): image.show()
-            case Results() as results: results.save("captain.png")
+            case Results() as results: results.save("at-sea.png")
 
 With asyncio: `results = await studio.arun(job)`, or `async for news in studio.astream(job)`. Errors are those of `protocol.errors`.
 """

@@ -15,7 +15,7 @@ from .arguments import add_clip_skip, add_quick, png_file, prompt, seed
 from .finishing import add_finishing, finished
 from .loras import add_loras, adornments
 from .people import add_people, check_people, face_prompts, people
-from .work import bench_for, check_folder, paint
+from .work import bench_for, check_folder, check_not_over, paint
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -42,6 +42,7 @@ def run(options: Namespace, settings: Settings) -> int:
 
     check_folder(options.out)
     check_people(options)
+    check_not_over([options.out], options)
     height, width = open_picture(options.image).shape[:2]
     mask = open_mask(options.mask)
     if mask.shape != (height, width):

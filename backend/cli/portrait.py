@@ -19,7 +19,7 @@ from .finishing import add_finishing, finished
 from .image_prompts import add_image_prompts
 from .loras import add_loras, adornments
 from .people import add_people, check_people, face_prompts, people
-from .work import bench_for, check_folder, paint
+from .work import bench_for, check_folder, check_not_over, paint
 
 if TYPE_CHECKING:
     from ..workbench import Bench
@@ -50,6 +50,8 @@ def run(options: Namespace, settings: Settings) -> int:
     """Make the pictures."""
     check_folder(options.out)
     check_people(options)
+    names = numbered(options.out, options.count)
+    check_not_over(names, options)
     if not (options.face or options.person or options.character or options.face_prompt):
         raise InvalidRequest("A portrait needs somebody. Give photos of the person with --face, or of several people with --person.")
     first = secrets.randbelow(2**31) if options.seed is None else options.seed
@@ -57,7 +59,6 @@ def run(options: Namespace, settings: Settings) -> int:
         raise InvalidRequest(f"With {options.count} pictures the seeds would go past {MAX_SEED}. Choose a smaller one.")
     with bench_for(settings) as bench:
         recipe = finished(quickened(portrait_recipe(bench, options, first), bench, options.quick), options)
-        names = numbered(options.out, options.count)
         paint(bench, [(replace(recipe, seed=first + index), name) for index, name in enumerate(names)], "portrait")
     return 0
 

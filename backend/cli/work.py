@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,16 @@ def check_folder(out: Path) -> None:
         raise InvalidRequest(f"The folder {out.parent} does not exist. Make it first, or choose another place for {out.name}.")
     if out.is_dir():
         raise InvalidRequest(f"{out} is a folder. Choose the name of a picture.")
+
+
+def check_not_over(outs: Sequence[Path], options: Namespace) -> None:
+    """Before anything is opened: a result must not take the place of a picture that it is made from, as a photo is not made again."""
+    lent = [path for one in getattr(options, "image_prompt", ()) for path in (one.file, one.negative)]
+    alone = [getattr(options, name, None) for name in ("pose", "image", "mask")]
+    given = [path for path in (*options.face, *(path for person in options.person for path in person), *lent, *alone) if path is not None]
+    for out in outs:
+        if out.exists() and any(path.exists() and path.samefile(out) for path in given):
+            raise InvalidRequest(f"The result would overwrite {out}, from which it is to be made. Choose another name with -o.")
 
 
 def paint(bench: Bench, orders: Sequence[tuple[Recipe, Path]], title: str) -> None:

@@ -46,6 +46,37 @@ def test_a_pose_without_a_face(refused, out, photo, tmp_path):
     assert "leave --pose out" in refused("portrait", "--face", photo, "--pose", tmp_path / "wall.png", "-o", out)
 
 
+@pytest.mark.parametrize(
+    ("words", "own"),
+    [
+        (("--face", "anna.png", "-o", "anna.png"), "anna.png"),
+        (("--face", "anna.png", "--face", "anna-2.png", "--count", 2, "-o", "./anna-more/../anna.png"), "anna.png"),
+        (("--person", "a.png", "out-2.png", "--count", 3, "-o", "out.png"), "out-2.png"),
+        (("--face", "a.png", "--pose", "out.png", "-o", "out.png"), "out.png"),
+        (("--face", "a.png", "--image-prompt", "out.png:0.5", "-o", "out.png"), "out.png"),
+        (("--face", "a.png", "--image-prompt", "a.png,negative=out.png", "-o", "out.png"), "out.png"),
+    ],
+)
+def test_a_portrait_never_takes_the_place_of_a_picture_that_it_is_made_from(refused, photo, tmp_path, monkeypatch, words, own):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "anna-more").mkdir()
+    for name in ("a.png", "anna.png", "anna-2.png", "out.png", "out-2.png"):
+        shutil.copy(photo, tmp_path / name)
+    before = (tmp_path / own).read_bytes()
+    assert "would overwrite" in refused("portrait", *words)
+    assert (tmp_path / own).read_bytes() == before
+
+
+@pytest.mark.parametrize("own", ["picture.png", "mask.png"])
+def test_an_inpainted_picture_never_takes_the_place_of_what_it_was_painted_into(refused, scene, tmp_path, own):
+    for source, name in zip(scene, ("picture.png", "mask.png"), strict=True):
+        shutil.copy(source, tmp_path / name)
+    before = (tmp_path / own).read_bytes()
+    words = ("--image", tmp_path / "picture.png", "--mask", tmp_path / "mask.png", "-o", tmp_path / own)
+    assert "would overwrite" in refused("inpaint", *words)
+    assert (tmp_path / own).read_bytes() == before
+
+
 def test_a_missing_option(refused):
     assert "--face" in refused("portrait", "-o", "a.png")
 
