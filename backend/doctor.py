@@ -6,7 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -124,7 +124,9 @@ def _attention(settings: Settings) -> list[Note]:
     found = {family: [kernels.chosen(device, dtype, width) for width in widths] for family, widths in kernels.WIDTHS.items()}
     poor = settings.attention != "math" and any({"math", "none"} & set(names) for names in found.values())
     said = ", ".join(f"{' and '.join(dict.fromkeys(names))} for {family}" for family, names in found.items())
-    how = f"; blocks are {'' if settings.compile == 'yes' else 'not '}compiled, nets {'' if settings.graphs == 'yes' else 'not '}captured"
+    sound = settings.storage != "float8"
+    words = ["" if sound and getattr(settings, name) == "yes" else "not " for name in ("compile", "graphs")]
+    how = f"; blocks are {words[0]}compiled, nets {words[1]}captured"
     cure = "Only plain matrices are left for attention here, which is slow. Use float16, or a build of torch for this card." if poor else ""
     return [Note("attention", State.ADVICE if poor else State.GOOD, f"{said} ({settings.attention}){how}", cure)]
 
@@ -206,8 +208,8 @@ def _memory(settings: Settings, memory_gib: float | None) -> list[Note]:
     """What would stay on the card, for each model."""
     from .models.bundle import Model
     from .models.memory_plan import GIB, plan_memory
-    from .models.part_sizes import SDXL_INSTANTID, SDXL_WORK
-    from .worker.footing import faces_may_be_there, moves_weights, plan_for, room_on
+    from .models.part_sizes import SDXL_CAPTURED, SDXL_INSTANTID, SDXL_REPLACED, SDXL_WORK
+    from .worker.footing import Asked, moves_weights, plan_for, room_on
 
     device, dtype = device_and_dtype(settings)
     if memory_gib is None and not moves_weights(device):
@@ -217,11 +219,15 @@ def _memory(settings: Settings, memory_gib: float | None) -> list[Note]:
     element = 2 if memory_gib is not None else dtype.itemsize
     stored = 1 if settings.storage == "float8" else None
     card = "this card" if memory_gib is None else f"a card of {memory_gib:g} GB"
-    faces = settings.faces == "auto" if memory_gib is not None else faces_may_be_there(settings, device)
-    plans = [(name, plan_for(Model.open(folder), element, free, stored, (), faces)) for name, folder in installed(settings).items()]
+    asked = Asked.by(settings, device if memory_gib is None else "cuda")
     if memory_gib is not None:
-        plans.append(("SDXL with InstantID and an IP-Adapter", plan_memory(SDXL_INSTANTID, SDXL_WORK, free, faces)))
-    return [Note("memory", State.GOOD if plan.fits else State.ADVICE, f"{name} on {card}: {plan.sentence()}") for name, plan in plans]
+        asked = replace(asked, faces=settings.faces == "auto")
+    plans = [(name, plan_for(Model.open(folder), element, free, stored, (), asked)) for name, folder in installed(settings).items()]
+    if memory_gib is not None:
+        work = replace(SDXL_WORK, captured=SDXL_CAPTURED * asked.captured, replaced=SDXL_REPLACED * asked.merged)
+        plans.append(("SDXL with InstantID and an IP-Adapter", plan_memory(SDXL_INSTANTID, work, free, asked.faces)))
+    end = f"; {asked.unsound}" if asked.unsound else ""
+    return [Note("memory", State.GOOD if plan.fits else State.ADVICE, f"{name} on {card}: {plan.sentence()}{end}") for name, plan in plans]
 
 
 def _disk(settings: Settings) -> list[Note]:

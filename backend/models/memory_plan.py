@@ -81,11 +81,26 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Bytes that computing takes beside the weights, at its worst moment: reading a text or picture, one step, the VAE."""
+    """Bytes that computing takes beside the weights, at its worst moment: reading a text or picture, one step, the VAE.
+
+    `captured` is what CUDA graphs hold from their first picture on, 0 where nets are not captured; `replaced` what is kept of the UNet
+    while LoRAs are merged into it, at most, 0 where they act beside the layers.
+    """
 
     reading: int
     step: int
     decode: int
+    captured: int = 0
+    replaced: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """Bytes of the device that are there for captured nets (0: none are captured), and for what LoRAs replace (0: it waits in the
+    processor's memory)."""
+
+    graphs: int
+    originals: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +113,20 @@ class MemoryPlan:
     fits: bool
     parts: tuple[tuple[Part, Stay], ...]
     work: Work
+    captured: bool = False
+    """Whether captured nets have room, too. They are the first thing to go: without them a step takes longer, and is the same."""
 
-    def peak_at(self, level: Level) -> int:
-        """Bytes on the device at the worst moment, were it another level."""
-        return peak(level, [part for part, _ in self.parts], self.work)
+    def peak_at(self, level: Level, captured: bool = False) -> int:
+        """Bytes on the device at the worst moment, were it another level, or with other nets captured."""
+        if (level, captured) == (self.level, self.captured):
+            return self.peak
+        return peak(level, [part for part, _ in self.parts], self.work, captured)
+
+    def allotment(self, level: Level, captured: bool) -> Allotment:
+        """Who gets what is left at this level: what LoRAs replace if all of it fits, then captured nets."""
+        spare = max(0, _room(self.free) - self.peak_at(level, captured))
+        originals = self.work.replaced if captures(level) and spare >= self.work.replaced else 0
+        return Allotment(self.work.captured + spare - originals if captured else 0, originals)
 
     def names(self, wanted: Stay) -> tuple[str, ...]:
         """The parts that are kept like this."""
@@ -113,7 +138,24 @@ class MemoryPlan:
         need = f"needs {self.peak / GIB:.1f} of {self.free / GIB:.1f} GiB"
         if not self.fits:
             need += ", which is too much: pictures of the model's own size decode in tiles or fail; use smaller ones"
-        return f"{self.level.words} ({need}); {'; '.join(words)}"
+        return f"{self.level.words} ({need}); {'; '.join([*words, *self._quicker()])}"
+
+    def _quicker(self) -> list[str]:
+        """What captured nets and LoRAs come to, where these are asked for."""
+        if not self.work.captured and not self.work.replaced:
+            return []
+        if Stay.STREAMED in (stay(self.level, Role.UNET), stay(self.level, Role.NET)):
+            return ["nets that are streamed are neither compiled nor captured"]
+        words: list[str] = []
+        if self.work.captured:
+            there = f"captured nets hold {self.work.captured / GIB:.1f} GiB" if self.captured else "no room for captured nets"
+            words.append(there if captures(self.level) else "nets that come and go are not captured")
+        if self.work.replaced and captures(self.level):
+            where = "on the device" if self.allotment(self.level, self.captured).originals else "in the processor's memory"
+            words.append(f"what LoRAs replace waits {where}")
+        elif self.work.replaced:
+            words.append("LoRAs act beside layers that come and go, which are not compiled then")
+        return words
 
 
 def stay(level: Level, role: Role) -> Stay:
@@ -140,30 +182,41 @@ def stay(level: Level, role: Role) -> Stay:
             return Stay.AWAY if level >= Level.TAKING_TURNS else Stay.DEVICE
 
 
+def captures(level: Level) -> bool:
+    """Whether the nets are where they are between pictures, so that graphs may know their addresses, and LoRAs be merged into them."""
+    return all(stay(level, role) is Stay.DEVICE for role in (Role.UNET, Role.NET))
+
+
 def together(role: Role) -> frozenset[Role]:
     """The roles that work in the same phase as this one."""
     return next((frozenset(phase) for phase in _PHASES if role in phase), frozenset((role,)))
 
 
-def peak(level: Level, parts: Sequence[Part], work: Work) -> int:
-    """Bytes on the device at the worst moment of a picture."""
+def peak(level: Level, parts: Sequence[Part], work: Work, captured: bool = False) -> int:
+    """Bytes on the device at the worst moment of a picture. What graphs hold counts at every moment: nothing else can use it."""
     needs = {Role.TEXT: work.reading, Role.PICTURE: work.reading, Role.UNET: work.step, Role.VAE: work.decode}
-    return max(_resident(level, parts, phase) + needs[phase[0]] for phase in _PHASES)
+    return max(_resident(level, parts, phase) + needs[phase[0]] for phase in _PHASES) + (work.captured if captured else 0)
 
 
 def plan_memory(parts: Iterable[Part], work: Work, free: int, faces_may: bool = False) -> MemoryPlan:
-    """The first level at which everything fits into `free` bytes, else the last. With `faces_may`, face models are on the device where all
-    else stays there and they still fit."""
-    known = tuple(parts)
-    room = int(free * (1 - MARGIN))
-    for level in Level:
-        most = peak(level, known, work)
+    """The first level at which everything fits into `free` bytes, else the last; captured nets go before any part does. With `faces_may`,
+    face models are on the device where all else stays there and they still fit."""
+    known, room = tuple(parts), _room(free)
+    for level, captured in ((level, captured) for level in Level for captured in (True, False)):
+        if captured and not (work.captured and captures(level)):
+            continue
+        most = peak(level, known, work, captured)
         if most <= room or level is Level.STREAMED:
             faces = sum(part.weights for part in known if part.role is Role.FACES)
             there = faces_may and faces > 0 and level is Level.ALL and most + faces + FACES_POOL <= room
             places = tuple((part, Stay.DEVICE if there and part.role is Role.FACES else stay(level, part.role)) for part in known)
-            return MemoryPlan(level, free, most + (faces + FACES_POOL if there else 0), most <= room, places, work)
+            most_of_all = most + (faces + FACES_POOL if there else 0)
+            return MemoryPlan(level, free, most_of_all, most <= room, places, work, captured)
     raise AssertionError("the last level is always taken")
+
+
+def _room(free: int) -> int:
+    return int(free * (1 - MARGIN))
 
 
 def _resident(level: Level, parts: Sequence[Part], phase: Sequence[Role]) -> int:

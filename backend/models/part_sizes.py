@@ -45,6 +45,13 @@ SDXL_INSTANTID = (
 """The published SDXL 1.0, InstantID, IP-Adapter Plus and antelopev2 in half precision, for who asks before having them."""
 SDXL_WORK = Work(42 * MB, 441 * MB, (3275 + 167) * MB)
 """1024 x 1024 with guidance, decoded in single precision. A preview decoder works between two steps, and takes less than a step."""
+SDXL_CAPTURED, SDXL_REPLACED = 873 * MB, 5135 * MB
+"""What captured nets hold for such a picture, and what LoRAs replace at most; `captured_bytes` has the formula."""
+RESIDUAL_NUMBERS = 5.1
+"""What a ControlNet adds, for each place and channel of the first block."""
+KEY_TOKENS = 77 + 16 + 16
+"""Of the text, a face and a picture: keys and values of which are copied into each graph's buffers."""
+_CROSS = re.compile(r".*attn2\.to_k\.weight")
 READING_SHARE = 0.03
 """Of an encoder's own weights, while it reads: bigG took 8 of 1,389 MB at 77 tokens, ViT-H 31 of 1,264 at 257 patches, all hidden states
 kept."""
@@ -72,8 +79,11 @@ def parts_of(model: Model, element: int, stored: int | None = None, guides: Iter
     return tuple(part for part in found if part.weights)
 
 
-def work_of(model: Model, parts: Iterable[Part], element: int, decode_element: int | None = None) -> Work:
-    """What a picture of the model's own size takes beside the weights, with guidance; `decode_element` where the VAE has more precision."""
+def work_of(
+    model: Model, parts: Iterable[Part], element: int, decode_element: int | None = None, captured: bool = False, merged: bool = False
+) -> Work:
+    """What a picture of the model's own size takes beside the weights, with guidance; `decode_element` where the VAE has more precision.
+    `captured` where CUDA graphs hold memory of their own, `merged` where LoRAs are put into the UNet's weights."""
     known = tuple(parts)
     reading = READING_SHARE * max((part.weights for part in known if part.role in (Role.TEXT, Role.PICTURE)), default=0)
     pixels = model.extent.width * model.extent.height
@@ -82,7 +92,23 @@ def work_of(model: Model, parts: Iterable[Part], element: int, decode_element: i
     decode = DECODE_NUMBERS * pixels * VAE_WIDTH * (decode_element or element)
     if decode_element is not None and decode_element > element:  # its weights are made longer for so long, too
         decode += sum(part.weights for part in known if part.role is Role.VAE) * (decode_element / element - 1)
-    return Work(int(reading), int(step), int(decode))
+    held = captured_bytes(model, known, int(step), element) if captured else 0
+    replaced = sum(part.weights for part in known if part.role is Role.UNET) if merged else 0
+    return Work(int(reading), int(step), int(decode), held, replaced)
+
+
+def captured_bytes(model: Model, parts: Iterable[Part], step: int, element: int) -> int:
+    """What CUDA graphs hold for pictures of the model's own size: what one step needs in between, which all share; for the UNet with and
+    without ControlNets and for each ControlNet keys and values; what ControlNets answer, once where they lie and once where the UNet reads.
+
+    `step` is what a step takes. Every shape beyond these has graphs of its own, for which the plan has what is left.
+    """
+    nets = sum(part.role is Role.NET for part in parts)
+    places = model.extent.width * model.extent.height // model.factor**2
+    residuals = RESIDUAL_NUMBERS * 2 * places * _first_width(model) * element
+    keys = 2 * 2 * KEY_TOKENS * sum(shape[0] for key, shape in _of_base(model, "unet").items() if _CROSS.fullmatch(key)) * element
+    unets = 2 if nets else 1
+    return int(step + (unets + nets) * keys + (nets + bool(nets)) * residuals)
 
 
 def decode_bytes(model: Model, element: int) -> int:

@@ -24,7 +24,10 @@ def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None]
     Nothing happens where weights are stored in other numbers or streamed, or LoRAs are `worn` as hooks: these act within blocks.
     """
     compiler: Compiler | None = parts.compiler
-    graphs: Graphs | None = parts.graphs if _stay(parts, Role.UNET, Role.NET) else None
+    graphs: Graphs | None = parts.graphs
+    if graphs is not None and (worn or not _may(parts) or not _stay(parts, Role.UNET, Role.NET)):
+        graphs.drop()  # what they hold is needed more by what comes and goes
+        graphs = None
     if worn or not _may(parts) or (compiler is None and graphs is None):
         yield lambda: False
         return

@@ -5,7 +5,8 @@ card computes; a graph that was captured once is asked for as a whole, and runs 
 so each call's tensors (`entries` finds them all) are copied into buffers, the graph runs, and its answer is read from where it always lies.
 
 A shape is run as it is at first, which warms up whatever has to be, captured the second time, and kept until too many others were used
-since, until weights have moved, or until blocks were compiled anew. Should a capture fail, nets go on as they are, which a sentence says.
+since, until weights have moved, until blocks were compiled anew, or until memory is short: graphs are the first thing that goes, since
+without them a picture is the same. Should a capture fail, nets go on as they are, which a sentence says.
 While a graph runs nothing can be asked in between: a cancelled picture ends with the net that runs, at the latest a step later.
 """
 
@@ -47,6 +48,14 @@ class Capturer(Protocol):
         """Do `work` once, or only note it; what can do it again, and the answer, whose tensors each replay fills."""
         ...
 
+    def held(self) -> int:
+        """Bytes that all captured work has for itself: its answers, and what it needs in between."""
+        ...
+
+    def forget(self) -> None:
+        """All of it was reset: let go of the memory."""
+        ...
+
 
 class CudaCapturer:
     """Captures on a GPU. All graphs share their memory for what they need in between, as only one runs at a time and its answer is read
@@ -68,6 +77,16 @@ class CudaCapturer:
                 torch.cuda.set_stream(former)  # after a failed capture torch leaves its own in place
         return graph, answer
 
+    def held(self) -> int:
+        """What the pool was given, used or not: nobody else gets it."""
+        snapshot: Untyped = getattr(torch.cuda, "memory_snapshot")  # noqa: B009
+        return sum(segment["total_size"] for segment in snapshot(self._pool))
+
+    def forget(self) -> None:
+        """A pool of which all graphs are gone cannot be used again; the next ones have another."""
+        self._pool = torch.cuda.graph_pool_handle()
+        torch.cuda.empty_cache()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
@@ -80,6 +99,11 @@ class _Kept:
     lasting: int
     answer: Untyped
     holds: tuple[object, ...]
+
+    @property
+    def bytes(self) -> int:
+        """What the buffers take."""
+        return sum(buffer.nbytes for buffer in self.buffers)
 
     def run(self, given: Sequence[Tensor]) -> Untyped:
         """Copy in what is new, replay; the answer lies in tensors that the next replay fills again."""
@@ -101,11 +125,26 @@ class Graphs:
         self._places: dict[int, tuple[list[Tensor], tuple[int, ...]]] = {}
         self._stamp: Hashable = None
         self._broken = False
+        self._drawn: set[Hashable] = set()
+        self._refused: set[Hashable] = set()
+        self._allowance: int | None = None
         self.capturing = False
         """Whether a capture is going on: nobody may wait for the device then."""
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def bytes(self) -> int:
+        """What all graphs hold together, buffers included."""
+        return sum(kept.bytes for kept in self._kept.values()) + (self._capturer.held() if self._kept else 0)
+
+    def allow(self, allowance: int | None) -> None:
+        """How many bytes they may hold from now on, None for any; with 0 nothing is captured."""
+        if allowance != self._allowance:
+            self._allowance = allowance
+            self._refused.clear()
+            self._shrink()
 
     @contextmanager
     def within(self, stamp: Hashable = None) -> Generator[None]:
@@ -114,6 +153,7 @@ class Graphs:
             self.drop()
             self._stamp = stamp
         self._warm.clear()
+        self._drawn.clear()
         self._moved()
         try:
             yield
@@ -125,7 +165,9 @@ class Graphs:
         """Keep nothing."""
         for kept in self._kept.values():
             kept.graph.reset()
-        self._kept.clear()
+        if self._kept:
+            self._kept.clear()
+            self._capturer.forget()
         self._places.clear()
 
     def call(self, call: Call, may_capture: bool = True) -> Untyped:
@@ -135,12 +177,13 @@ class Graphs:
         lasting, passing, key = _described(call)
         kept = self._kept.get(key)
         if kept is None:
-            if not may_capture or key not in self._warm:
+            if not may_capture or key not in self._warm or key in self._refused or self._allowance == 0:
                 self._warm.add(key)
                 return call.now()
             kept = self._captured(key, call, lasting, passing)
-            if kept is None:
+            if kept is None or not self._fits(key):
                 return call.now()
+        self._drawn.add(key)
         self._kept.move_to_end(key)
         return kept.run([*lasting, *passing])
 
@@ -158,6 +201,10 @@ class Graphs:
             still = Call(call.net, call.run, call.layers, ready, mapped(call.args, buffered), mapped(call.kwargs, buffered))
             self.capturing = True
             graph, answer = self._capturer.capture(still.now)
+        except torch.OutOfMemoryError:
+            self._refused |= {key, *self._kept}
+            self.drop()
+            return None
         except Exception as error:  # whatever a driver finds wrong with a kernel: nets go on as they are
             self._broken = True
             self.drop()
@@ -171,6 +218,20 @@ class Graphs:
         kept = self._kept[key] = _Kept(graph, buffers, last, len(lasting), answer, (call.net, call.run, ready))
         self._remember(call.net)
         return kept
+
+    def _fits(self, key: Hashable) -> bool:
+        """Whether the graph that was just captured may stay. Where there is too little room, those of other pictures go, and then all: what
+        graphs share is only given back with the last of them. What this picture cannot have is not tried again."""
+        if self._allowance is None or self.bytes <= self._allowance:
+            return True
+        if self._drawn.issuperset(set(self._kept) - {key}):
+            self._refused |= {key, *self._kept}
+        self.drop()
+        return False
+
+    def _shrink(self) -> None:
+        if self._allowance is not None and self._kept and self.bytes > self._allowance:
+            self.drop()
 
     def _remember(self, net: Untyped) -> None:
         if id(net) not in self._places:

@@ -181,8 +181,9 @@ class Desk:
         return max(self._files, self.engine.parts.weight_bytes())
 
     def on_device(self) -> int:
-        """Bytes of its weights that are on the device now."""
-        return self.engine.parts.residency.bytes_here()
+        """Bytes of its weights that are on the device now, and of its captured nets."""
+        parts = self.engine.parts
+        return parts.residency.bytes_here() + (parts.graphs.bytes if parts.graphs is not None else 0)
 
 
 def _size_of_files(model: Model, element: int) -> int:

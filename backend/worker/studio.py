@@ -34,7 +34,7 @@ from ..pipe import Beat
 from ..pipelines.schedulers import OFFERED
 from ..workbench import device_and_dtype, find_model, hush, installed
 from .desks import Desk, Desks, memory_budget
-from .footing import Ground, faces_may_be_there, guide_nets, moves_weights, room_on
+from .footing import Asked, Ground, guide_nets, moves_weights, room_on, wears_loras
 from .memory import Rung
 from .people import People
 from .register import Register
@@ -69,7 +69,7 @@ class Studio:
         self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
         self._room = room or (partial(room_on, self._device) if moves_weights(self._device) else None)
-        self._ground = Ground(self._room, self._make_room, faces_may_be_there(settings, self._device))
+        self._ground = Ground(self._room, self._make_room, Asked.by(settings, self._device))
         hush()
         self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
         self._announce()
@@ -129,7 +129,7 @@ class Studio:
         desk = self._desk(job.model)
         parts = desk.engine.parts
         nets = guide_nets(parts.model, job)
-        with self._ground.under(parts, rung in (None, ALONE, TILES), nets) as level:
+        with self._ground.under(parts, rung in (None, ALONE, TILES), nets, wears_loras(job)) as level:
             if level > Level.ALL:
                 desk.faces_away()
             made = desk.engine.run(job, _EngineWatch(watch))

@@ -17,6 +17,7 @@ class Tape(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.noted: list[tuple] = []
+        self.answers: list[torch.Tensor] = []
         self.replays = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -41,6 +42,7 @@ class TapeCapturer:
 
     def __init__(self) -> None:
         self.tapes: list[Tape] = []
+        self.forgotten = 0
 
     def capture(self, work):
         tape = Tape()
@@ -48,8 +50,17 @@ class TapeCapturer:
             answer = work()
         for tensor in tree_leaves(answer):
             tensor.fill_(float("nan"))
+        tape.answers = tree_leaves(answer)
         self.tapes.append(tape)
         return tape, answer
+
+    def held(self) -> int:
+        """Bytes of answers; what a tape writes in between lies in ordinary memory."""
+        return sum(tensor.nbytes for tape in self.tapes if tape.noted for tensor in tape.answers)
+
+    def forget(self) -> None:
+        assert not any(tape.noted for tape in self.tapes), "a pool that is in use is not given up"
+        self.forgotten += 1
 
     @property
     def replays(self) -> int:

@@ -19,8 +19,18 @@ from tiny_models import tiny_model
 import backend
 from backend.doctor import TAKEN_GIB
 from backend.models.bundle import Family, Model
-from backend.models.memory_plan import FACES_POOL, GIB, MARGIN, Level, Part, Role, Stay, Work, peak, plan_memory, stay
-from backend.models.part_sizes import DECODE_NUMBERS, SDXL_INSTANTID, SDXL_WORK, STEP_NUMBERS, VAE_WIDTH, parts_of, work_of
+from backend.models.memory_plan import FACES_POOL, GIB, MARGIN, Allotment, Level, Part, Role, Stay, Work, captures, peak, plan_memory, stay
+from backend.models.part_sizes import (
+    DECODE_NUMBERS,
+    SDXL_CAPTURED,
+    SDXL_INSTANTID,
+    SDXL_REPLACED,
+    SDXL_WORK,
+    STEP_NUMBERS,
+    VAE_WIDTH,
+    parts_of,
+    work_of,
+)
 from backend.models.parts import Parts
 from backend.pipelines.tiny_decoder import decoded
 
@@ -95,6 +105,62 @@ def test_face_models_are_on_the_card_only_for_who_wants_them_there_and_where_all
     assert asked.level is usual.level, "no part leaves for them"
     assert asked.peak - usual.peak == (360 * 10**6 + FACES_POOL if there else 0)
     assert asked.peak <= free
+
+
+QUICKER = replace(WORK, captured=SDXL_CAPTURED, replaced=SDXL_REPLACED)
+"""Where nets are captured, and LoRAs merged."""
+
+
+@pytest.mark.parametrize("free", [number / 4 for number in range(16, 100)])
+def test_captured_nets_go_before_any_part_does(free: float) -> None:
+    plan, plain = plan_memory(SDXL, QUICKER, int(free * GIB)), plan_memory(SDXL, WORK, int(free * GIB))
+    assert plan.level is plain.level, "no part leaves for them"
+    assert plan.captured == (captures(plan.level) and plain.peak + SDXL_CAPTURED <= int(free * GIB * (1 - MARGIN)))
+    assert plan.peak == plain.peak + (SDXL_CAPTURED if plan.captured else 0), "what they hold counts at the worst moment"
+
+
+def test_what_is_left_is_for_what_loras_replace_and_then_for_more_graphs_and_is_given_once() -> None:
+    for free in range(13, 40):
+        plan = plan_memory(SDXL, QUICKER, free * GIB)
+        for captured in {plan.captured, False}:
+            share = plan.allotment(plan.level, captured)
+            assert share.originals in (0, SDXL_REPLACED)
+            assert (share.graphs > 0) == captured
+            least = plan.peak_at(plan.level, False) + share.originals + share.graphs
+            assert least <= max(plan.peak_at(plan.level, captured), free * GIB * (1 - MARGIN))
+    large = plan_memory(SDXL, QUICKER, 40 * GIB)
+    assert large.allotment(large.level, True).originals == SDXL_REPLACED
+    assert large.allotment(large.level, True).graphs > SDXL_CAPTURED, "room for other sizes, too"
+    assert large.allotment(Level.TAKING_TURNS, False) == Allotment(0, 0)
+
+
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [
+        (24, ("captured nets hold 0.8 GiB", "what LoRAs replace waits on the device")),
+        (17, ("captured nets hold 0.8 GiB", "what LoRAs replace waits in the processor's memory")),
+        (16.5, ("all at once", "no room for captured nets")),
+        (12, ("nets that come and go are not captured", "not compiled then")),
+        (8, ("neither compiled nor captured",)),
+    ],
+)
+def test_the_plan_says_what_captured_nets_and_loras_come_to(card: float, words: tuple[str, ...]) -> None:
+    said = plan_memory(SDXL, QUICKER, int((card - TAKEN_GIB) * GIB)).sentence()
+    assert all(word in said for word in words), said
+    assert not any(word in plan_memory(SDXL, WORK, int((card - TAKEN_GIB) * GIB)).sentence() for word in ("captured", "LoRAs"))
+
+
+def test_what_sdxls_graphs_hold_is_what_its_configuration_comes_to() -> None:
+    """By hand: keys and values of 109 tokens in 70 layers, for both halves, in three graphs; residuals of IdentityNet twice."""
+    found = config("sdxl", "unet")
+    widths, depths = found["block_out_channels"], found["transformer_layers_per_block"]
+    layers = [2 * 640 * depths[1], 2 * 1280 * depths[2], 1280 * depths[2], 3 * 1280 * depths[2], 3 * 640 * depths[1]]
+    assert widths[1:] == [640, 1280]
+    keys = sum(layers) * 109 * 2 * 2 * 2
+    assert sum(layers) == 83200
+    places = [(320, 128)] * 3 + [(320, 64)] + [(640, 64)] * 2 + [(640, 32)] + [(1280, 32)] * 2 + [(1280, 32)]
+    answers = sum(channels * side**2 for channels, side in places) * 2 * 2
+    assert pytest.approx(WORK.step + 3 * keys + 2 * answers, rel=0.01) == SDXL_CAPTURED
 
 
 def test_sizes_read_from_headers_are_those_of_the_loaded_modules(tmp_path: Path) -> None:

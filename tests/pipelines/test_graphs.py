@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
+from backend.models.part_sizes import captured_bytes, parts_of
 from backend.pipelines.engine import Engine, Unwatched
 from backend.pipelines.graphs import Graphs
 from protocol.errors import Cancelled, OutOfMemory
@@ -184,6 +185,87 @@ def test_when_memory_is_short_graphs_give_theirs_back(captured, photo) -> None:
 
     with pytest.raises(OutOfMemory):
         captured.run(wish(photo), Full())
+    assert len(captured.parts.graphs) == 0
+
+
+def test_the_plan_counts_at_least_what_graphs_hold_and_not_twice_as_much(captured, photo) -> None:
+    """Of buffers and answers, which a tape has as a GPU has them; what kernels need in between is the step that the plan knows."""
+    model = captured.parts.model
+    job = wish(photo)
+    captured.run(replace(job, guides=tuple(replace(guide, window=Window(0.0, 0.7)) for guide in job.guides)))
+    parts = parts_of(model, 4, guides=[dict(model.controls)[GuideKind.DEPTH]])
+    assert len(captured.parts.graphs) == 4, "the UNet with and without nets, and the nets"
+    assert captured.parts.graphs.bytes <= captured_bytes(model, parts, 0, 4) <= 2 * captured.parts.graphs.bytes
+
+
+def test_with_nothing_allowed_nothing_is_captured_and_what_was_is_given_back(captured, engine, photo) -> None:
+    captured.run(wish(photo))
+    graphs, capturer = captured.parts.graphs, captured.capturer
+    assert graphs.bytes > 0
+    graphs.allow(0)
+    assert (len(graphs), graphs.bytes) == (0, 0)
+    assert capturer.forgotten == 1, "what graphs share is let go of with the last of them"
+    tapes = len(capturer.tapes)
+    assert np.array_equal(captured.run(wish(photo))[0].pixels, engine.run(wish(photo))[0].pixels)
+    assert len(capturer.tapes) == tapes
+    graphs.allow(None)
+    captured.run(wish(photo))
+    assert len(capturer.tapes) == 2 * tapes
+
+
+def test_graphs_of_former_pictures_go_for_those_of_this_one(captured, engine) -> None:
+    def job(width: int) -> PictureJob:
+        return PictureJob("a hat", extent=Extent(width, 64), sampling=Sampling(steps=4, seed=1), preview_every=0)
+
+    graphs = captured.parts.graphs
+    captured.run(job(128))
+    graphs.allow(int(graphs.bytes * 1.2))
+    for width in (64, 128):
+        assert np.array_equal(captured.run(job(width))[0].pixels, engine.run(job(width))[0].pixels)
+        assert len(graphs) == 1
+        assert graphs.bytes <= graphs._allowance
+
+
+def test_what_is_too_large_is_tried_once_and_never_again_and_again(captured, engine, photo) -> None:
+    """Else each step of a picture would capture what the next one throws away."""
+    captured.run(wish(photo))
+    graphs, tapes = captured.parts.graphs, len(captured.capturer.tapes)
+    graphs.allow(graphs.bytes - 1)
+    assert len(graphs) == 0
+    for _ in range(3):
+        assert np.array_equal(captured.run(wish(photo))[0].pixels, engine.run(wish(photo))[0].pixels)
+        assert graphs.bytes < graphs._allowance
+    assert len(captured.capturer.tapes) <= 2 * tapes
+    assert captured.said == []
+
+
+def test_a_device_that_is_full_while_a_net_is_captured_costs_the_graphs_and_no_picture(captured, engine, photo) -> None:
+    class Full(TapeCapturer):
+        asked = 0
+
+        def capture(self, work):
+            self.asked += 1
+            if self.asked == 2:
+                raise torch.OutOfMemoryError("full")
+            return super().capture(work)
+
+    captured.parts.graphs = Graphs(Full(), captured.said.append)
+    for _ in range(2):
+        assert np.array_equal(captured.run(wish(photo))[0].pixels, engine.run(wish(photo))[0].pixels)
+    assert captured.said == [], "it is not broken: another picture may have room"
+
+
+def test_a_model_that_makes_room_gives_its_graphs_back_too(captured, photo) -> None:
+    captured.run(wish(photo))
+    captured.parts.park()
+    assert len(captured.parts.graphs) == 0
+    assert not any(tape.noted for tape in captured.capturer.tapes)
+
+
+def test_parts_that_begin_to_take_turns_cost_the_graphs_that_were_there(captured, photo) -> None:
+    captured.run(wish(photo))
+    captured.parts.residency.change(Level.TAKING_TURNS)
+    captured.run(wish(photo))
     assert len(captured.parts.graphs) == 0
 
 

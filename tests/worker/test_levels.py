@@ -9,20 +9,24 @@ from pathlib import Path
 
 import pytest
 from small_device import SmallDevice, Unwatched
+from tape import TapeCapturer
 from tiny_models import FakeFaces, tiny_model
 
 from backend.config import Settings
 from backend.models.bundle import Model
 from backend.models.header import read_header
-from backend.models.memory_plan import Level
+from backend.models.memory_plan import Level, Role
 from backend.models.part_sizes import parts_of
+from backend.models.parts import Parts
+from backend.models.residency import Residency
+from backend.pipelines.graphs import Graphs
 from backend.worker import desks as desks_module
-from backend.worker.footing import PICTURES, Footing, plan_for
+from backend.worker.footing import PICTURES, Asked, Footing, Ground, plan_for, wears_loras
 from backend.worker.memory import climb_down
 from backend.worker.studio import Studio
 from protocol.errors import OutOfMemory
 from protocol.geometry import Extent
-from protocol.jobs import Photos, PictureJob, Sampling, Subject
+from protocol.jobs import Lora, Photos, PictureJob, Sampling, Shortcut, Subject
 from protocol.planes import Layout, Plane
 from protocol.results import Pictures
 
@@ -148,6 +152,66 @@ def test_a_footing_never_climbs_above_its_plan_nor_at_the_first_good_picture() -
         levels.append(footing.level)
     assert levels[: PICTURES - 1] == [Level.STREAMED] * (PICTURES - 1)
     assert levels[-1] is Level.ENCODERS_AWAY
+
+
+@pytest.fixture
+def ground(models: Path) -> tuple[Ground, Parts, list[int]]:
+    """A model whose nets are to be captured, on a device with room for all; what others are asked to leave."""
+    parts = Parts(Model.open(models / "tiny-sdxl"))
+    parts.residency = Residency(parts.device, SmallDevice())
+    parts.graphs = Graphs(TapeCapturer())
+    asked: list[int] = []
+    return Ground(lambda: PLENTY, asked.append, Asked(captured=True, merged=True)), parts, asked
+
+
+def test_after_a_full_device_graphs_are_what_goes_first_and_they_come_back_after_some_pictures(
+    ground: tuple[Ground, Parts, list[int]],
+) -> None:
+    here, parts, _ = ground
+    with here.under(parts, True) as level:
+        assert level is Level.ALL
+        assert parts.graphs._allowance > 0
+        assert parts.originals.room
+    with pytest.raises(OutOfMemory), here.under(parts, True):
+        raise OutOfMemory("full")
+    for number in range(PICTURES):
+        with here.under(parts, True) as level:
+            assert (level, parts.graphs._allowance, parts.originals.room) == (Level.ALL, 0, 0), f"picture {number}: no part leaves"
+            assert "nothing is captured, after the device was full" in here.sentence
+    with here.under(parts, True):
+        assert parts.graphs._allowance > 0
+        assert "captured nets hold" in here.sentence
+
+
+def test_others_leave_for_captured_nets_and_for_what_loras_replace(ground: tuple[Ground, Parts, list[int]]) -> None:
+    here, parts, asked = ground
+    with here.under(parts, True):
+        pass
+    with here.under(parts, True, worn=True):
+        pass
+    model = Model.open(parts.model.folder)
+    plain, quicker = plan_for(model, 4, PLENTY), plan_for(model, 4, PLENTY, asked=Asked(captured=True, merged=True))
+    assert asked[0] == plain.peak + quicker.work.captured
+    assert asked[1] == asked[0] + next(part.weights for part in parts_of(model, 4) if part.role is Role.UNET)
+
+
+def test_what_settings_ask_for_is_counted_where_it_can_be_and_refused_in_a_sentence_where_not() -> None:
+    settings = Settings(models=Path(), logs=Path(), compile="yes", graphs="yes")
+    assert Asked.by(settings, "cuda:0") == Asked(captured=True, merged=True)
+    assert Asked.by(settings, "cpu") == Asked()
+    assert Asked.by(replace(settings, graphs="no"), "cuda") == Asked(merged=True)
+    small = Asked.by(replace(settings, storage="float8"), "cuda")
+    assert not small.captured
+    assert not small.merged
+    assert "neither compiled nor captured" in small.unsound
+    assert Asked.by(replace(settings, storage="float8", compile="no", graphs="no"), "cuda").unsound == ""
+
+
+def test_a_shortcuts_lora_counts_as_one() -> None:
+    few = Sampling(shortcuts=(Shortcut.FEW_STEPS,))
+    assert wears_loras(PictureJob("a hat", loras=(Lora("ink", 0.5),)))
+    assert wears_loras(PictureJob("a hat", sampling=few))
+    assert not wears_loras(PictureJob("a hat"))
 
 
 def test_on_a_processor_there_are_no_levels(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

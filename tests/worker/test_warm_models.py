@@ -16,7 +16,7 @@ from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
 from backend.worker import desks as desks_module
-from backend.worker import studio as studio_module
+from backend.worker import footing as footing_module
 from backend.worker.footing import guide_nets, plan_for
 from backend.worker.studio import Studio
 from protocol.errors import InvalidRequest
@@ -162,7 +162,7 @@ def test_face_models_follow_the_plan_and_leave_the_device_when_it_is_full(
         return FakeFaces()
 
     monkeypatch.setattr(desks_module, "open_faces", opening)
-    monkeypatch.setattr(studio_module, "faces_may_be_there", lambda settings, device: settings.faces == "auto")
+    monkeypatch.setattr(footing_module, "faces_may_be_there", lambda settings, device: settings.faces == "auto")
 
     def studio(room: int, faces: str) -> Studio:
         settings = Settings(models=models, logs=tmp_path, model="one", device="cpu", faces=faces)
