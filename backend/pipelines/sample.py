@@ -1,5 +1,4 @@
-"""One pipeline call: a finished recipe in, a picture (or its latents) out. Everything that is attached for the call is detached after
-it."""
+"""One pipeline call: a finished recipe in, a picture (or its latents) out. What is attached for the call is detached after it."""
 
 from __future__ import annotations
 
@@ -49,8 +48,7 @@ class Recipe:
     """All that one picture is made of, at the size at which it is drawn.
 
     `image` (H, W, 3) is where image-to-image and inpaint start, `mask` (H, W) uint8 what is repainted (255); `lanes` the image prompts and
-    faces,
-    `nets` the ControlNets. With `guidance_scale` <= 1 there is no unconditional half, and the tokens of the lanes must have none.
+    faces, `nets` the ControlNets. With `guidance_scale` <= 1 there is no unconditional half, and the tokens of the lanes must have none.
     """
 
     extent: Extent
@@ -78,8 +76,7 @@ class Recipe:
 @dataclass(slots=True)
 class Hooks:
     """What the caller hears: `step(done, steps, estimate)` after each step, `estimate` the latents (1, C, h, w) that the picture seems to
-    become;
-    `check()` before each small block of the nets and the VAE, and may raise to end the call at once.
+    become; `check()` before each small block of the nets and the VAE, and may raise to end the call at once.
     """
 
     step: Callable[[int, int, Tensor], None] = lambda done, steps, estimate: None
@@ -177,8 +174,7 @@ def _controls(recipe: Recipe) -> dict[str, Any]:
 
 
 def _estimates(schedule: Untyped) -> Callable[[Tensor], Tensor]:
-    """Listen to the scheduler's estimate of the finished latents, which gets clearer from step to step while the latents are still
-    noise."""
+    """Listen to the scheduler's estimate of the finished latents, clearer from step to step while the latents are still noise."""
     last: list[Tensor] = []
     plain = schedule.step
 
