@@ -153,8 +153,13 @@ def _with_context(target: Bounds, canvas: Bounds) -> Bounds:
     margin = max(int(CONTEXT * max(target.width, target.height)), LEAST_CONTEXT)
     while margin > 128 and (target.width + 2 * margin) * (target.height + 2 * margin) > COMFORTABLE:
         margin = margin * 3 // 4
-    left, top = max(canvas.x, target.x - margin), max(canvas.y, target.y - margin)
-    return Bounds(left, top, min(canvas.right, target.right + margin) - left, min(canvas.bottom, target.bottom + margin) - top)
+    return around(target, margin, canvas)
+
+
+def around(box: Bounds, margin: int, canvas: Bounds) -> Bounds:
+    """A box and so many pixels around it, within the canvas."""
+    left, top = max(canvas.x, box.x - margin), max(canvas.y, box.y - margin)
+    return Bounds(left, top, min(canvas.right, box.right + margin) - left, min(canvas.bottom, box.bottom + margin) - top)
 
 
 def _new_extent(extent: Extent) -> Extent:

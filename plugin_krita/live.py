@@ -13,18 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import pixels
-from .asking import fitted, head_place
 from .desk import Desk
 from .form import Form, Mode
 from .gallery import Gallery
 from .host import CanvasProblem, DocumentCard
 from .live_reading import Follows, Piece, Reading, Source, asked, layer_of, looks_at_canvas, made_small, reading_of, seen_of
+from .pose import PoseOf, place_face
 from .protocol.desk.live import LivePicture, LiveStream
 from .protocol.desk.sentences import sentence_of
 from .protocol.events import Event
 from .protocol.geometry import Point
 from .protocol.planes import Plane
-from .studio import PoseOf, Studio
+from .studio import Studio
 from .view import Live as Shown
 
 LOOK_S = 0.15
@@ -259,15 +259,12 @@ class Live:
 
     def _pose(self, now: _UnderWay) -> None:
         """Find out where the first person's face goes, then ask."""
-        form, reading = now.reading.form, now.reading
+        reading = now.reading
 
-        def place(points: tuple[Point, ...]) -> None:
-            self._ask(now, fitted(points, head_place(reading.area)))
+        def failed(words: str) -> None:
+            self._stream.give_up(now.turn, words)
 
-        if form.persons and form.pose.value == "photo":
-            self._pose_of(form.persons[0], place, lambda words: self._stream.give_up(now.turn, words))
-        else:
-            self._ask(now, form.points if form.pose.value == "hand" else ())
+        place_face(reading.form, reading.area, self._pose_of, lambda points: self._ask(now, points), failed)
 
     def _ask(self, now: _UnderWay, pose: tuple[Point, ...]) -> None:
         scaled = self._desk.host.scaled

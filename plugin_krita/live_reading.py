@@ -20,8 +20,9 @@ from .protocol.jobs import PictureJob
 from .protocol.planes import Plane
 
 CONTEXT = 0.5
-"""Shown around what is selected, in lengths of its longer side: as much as the backend looks at: more of it is less of the selection."""
+"""Shown around what is selected, in lengths of its longer side: as much as the backend looks at. More of it is less of the selection."""
 LEAST_CONTEXT = 32
+"""… at least so many pixels of the canvas."""
 
 Source = tuple[str, str]
 """What is read: the canvas, a layer as large as what is sent of the canvas, or a whole layer as an image prompt; and the layer's key."""
@@ -138,9 +139,7 @@ def _area(form: Form, card: DocumentCard) -> Area:
     if form.mode is Mode.NEW or card.selection is None:
         bounds = target
     else:
-        margin = max(int(CONTEXT * max(target.width, target.height)), LEAST_CONTEXT)
-        left, top = max(0, target.x - margin), max(0, target.y - margin)
-        bounds = Bounds(left, top, min(canvas.right, target.right + margin) - left, min(canvas.bottom, target.bottom + margin) - top)
+        bounds = asking.around(target, max(int(CONTEXT * max(target.width, target.height)), LEAST_CONTEXT), canvas)
     asking.check_size(bounds)
     return Area(target, bounds, card.selection is None)
 

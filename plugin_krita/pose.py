@@ -1,10 +1,12 @@
-"""The five points of a face on the canvas: found under the selection, or laid there to be moved by hand."""
+"""The five points of a face on the canvas: found under the selection, laid there to be moved by hand, or as in the person's photo."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from . import asking
 from .desk import Desk
-from .form import Mode, Pose
+from .form import Form, Mode, PersonRow, Pose
 from .host import CanvasProblem, Capture
 from .protocol.geometry import Bounds, Extent, Point
 from .protocol.jobs import AnalyseFaces
@@ -14,6 +16,18 @@ from .protocol.results import Faces, Outcome
 PICTURE_SIDE = 1024
 TEMPLATE = (Point(38.2946, 51.6963), Point(73.5318, 51.5014), Point(56.0252, 71.7366), Point(41.5493, 92.3655), Point(70.7299, 92.2041))
 """ArcFace's template, 112 x 112: a face seen from the front, for where none was found."""
+
+Points = tuple[Point, ...]
+PoseOf = Callable[[PersonRow, Callable[[Points], None], Callable[[str], None]], None]
+"""Measures a person's face: the row, then what takes its points, or what takes a sentence."""
+
+
+def place_face(form: Form, area: asking.Area, pose_of: PoseOf, then: Callable[[Points], None], failed: Callable[[str], None]) -> None:
+    """Find out where the first person's face goes: `then` with five points in canvas pixels, or with () where the backend decides."""
+    if form.persons and form.pose is Pose.PHOTO:
+        pose_of(form.persons[0], lambda points: then(asking.fitted(points, asking.head_place(area))), failed)
+    else:
+        then(form.points if form.pose is Pose.HAND else ())
 
 
 class PoseDesk:

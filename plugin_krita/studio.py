@@ -16,9 +16,10 @@ from dataclasses import replace
 from . import asking, pixels
 from .asking import Asked, Seen
 from .desk import Desk
-from .form import Form, Mode, PersonRow
+from .form import Form, Mode
 from .gallery import Gallery
 from .host import CanvasProblem
+from .pose import PoseOf, place_face
 from .protocol.desk.progress import progress_of
 from .protocol.desk.sentences import sentence_of
 from .protocol.errors import LikenessError
@@ -30,8 +31,6 @@ from .protocol.results import Pictures as MadePictures
 from .results import Entry, History, made_entries, packed_mask, unpacked_mask
 from .tickets import Ticket, ticket_from, updated
 from .view import Progress
-
-PoseOf = Callable[[PersonRow, Callable[["tuple[Point, ...]"], None], Callable[[str], None]], None]
 
 
 class Studio:
@@ -65,10 +64,7 @@ class Studio:
                 self._not_sent,
             )
 
-        if form.persons and form.pose.value == "photo":
-            pose_of(form.persons[0], lambda points: make(asking.fitted(points, asking.head_place(seen.area))), self._not_sent)
-        else:
-            make(form.points if form.pose.value == "hand" else ())
+        place_face(form, seen.area, pose_of, make, self._not_sent)
 
     def _look(self, form: Form, area: asking.Area, document: str) -> Seen:
         host, keys = self._desk.host, {card.key: card.name for card in self._desk.layers}

@@ -23,7 +23,7 @@ def run(options: Namespace, settings: Settings) -> int:
         if note.cure:
             print(f"{' ' * (width + 6)}→ {note.cure}")
     wrong = sum(note.state is State.WRONG for note in notes)
-    print(f"\n{'All is well.' if not wrong else f'{wrong} thing(s) to put right.'}")
+    print(f"\n{'Nothing is wrong.' if not wrong else f'{wrong} thing(s) to put right.'}")
     return 1 if wrong else 0
 
 
