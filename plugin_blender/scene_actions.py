@@ -87,10 +87,14 @@ def _one(scene: Any, graph: Any, setup: Setup, kinds: Sequence[GuideKind], name:
     return take_shot(scene, graph, setup, kinds, name=name, view=view)
 
 
+def _meshes(context: Any, setup: Setup) -> list[Any]:  # noqa: ANN401
+    """The selected meshes, or the head; none where there is neither."""
+    return [thing for thing in context.selected_objects if thing.type == "MESH"] or ([setup.head] if setup.head else [])
+
+
 def _texture_targets(context: Any, setup: Setup) -> list[Any]:  # noqa: ANN401
-    """The selected meshes, or the head."""
-    selected = [thing for thing in context.selected_objects if thing.type == "MESH"]
-    chosen = selected or ([setup.head] if setup.head else [])
+    """The selected meshes, or the head. Raises `SceneProblem` where there is neither."""
+    chosen = _meshes(context, setup)
     if not chosen:
         raise SceneProblem("No mesh is chosen for the texture. Select one or more meshes, or choose a head in the panel.")
     return chosen
@@ -205,9 +209,10 @@ def project_press(context: Any, presenter: Presenter, press: int) -> int:  # noq
 
 
 def bake_objects(context: Any, size: int, use: bool) -> list[Any]:  # noqa: ANN401
-    """Bake what the selected meshes (or the head) show into a texture each; `use`: they show it from now on, and nothing else."""
-    setup = setup_of(context.scene)
-    things = [thing for thing in context.selected_objects if thing.type == "MESH"] or ([setup.head] if setup.head else [])
+    """Bake what the selected meshes (or the head) show into a texture of `size` x `size` pixels each; `use`: they show it from now on, and
+    nothing else. Raises `SceneProblem` where there is no mesh, or one cannot be baked.
+    """
+    things = _meshes(context, setup_of(context.scene))
     things = [thing for thing in things if projections_of(thing)] or things
     if not things:
         raise SceneProblem("No mesh is chosen to be baked. Select one that a picture was projected onto.")
@@ -221,9 +226,11 @@ def bake_objects(context: Any, size: int, use: bool) -> list[Any]:  # noqa: ANN4
 
 
 def take_projections_off(context: Any) -> int:  # noqa: ANN401
-    """Take every projected picture off the selected meshes (or the head), whose materials and UV maps are then as they were."""
-    setup = setup_of(context.scene)
-    things = [thing for thing in context.selected_objects if thing.type == "MESH"] or ([setup.head] if setup.head else [])
+    """Take every projected picture off the selected meshes (or the head), whose materials and UV maps are then as they were.
+
+    Returns how many there were. Raises `SceneProblem` where there is none.
+    """
+    things = _meshes(context, setup_of(context.scene))
     if reason := next((why for thing in things if projections_of(thing) and (why := why_not(thing))), ""):
         raise SceneProblem(reason)
     count = remove_projection(things)
@@ -244,7 +251,7 @@ def save_result(result: Result, path: str) -> Path:
 
 
 def photo_of_file(path: str) -> Plane:
-    """A picture file as a photo, at most 2048 pixels a side."""
+    """A picture file as a photo, at most 2048 pixels a side. Raises `SceneProblem` for what is no picture."""
     place, refused = bpy.path.abspath(path), f"{path} cannot be opened as a picture. Choose another file."
     if not Path(place).is_file():
         raise SceneProblem(f"There is no file {path}. Choose a picture file.")
