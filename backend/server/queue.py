@@ -73,19 +73,21 @@ class _Line:
             if known == self._turns.get(client, -1):
                 break
             heappush(self._heap, (self._turns[client], entry.order, client))  # it was served from the other priority's line meanwhile
-        lines = self._lines[client]
-        lines[entry.line].pop()
-        if not lines[entry.line]:
-            del lines[entry.line]
+        lines, line = self._lines[client], entry.line
+        lines[line].pop()
+        if not lines[line]:
+            del lines[line]
         self.left -= 1
         self.ordinary -= entry.live is None
-        self._turns[client] = self._turns[entry.line] = turn
+        self._turns[client] = self._turns[line] = turn
         if lines:
             heappush(self._heap, (turn, self._first(client).order, client))
         return entry
 
     def _first(self, client: str) -> Entry:
         heads = [line[-1] for line in self._lines[client].values()]
+        if len(heads) == 1:  # as nearly always
+            return heads[0]
         return min(heads, key=lambda entry: (self._turns.get(entry.line, -1), entry.order))
 
 

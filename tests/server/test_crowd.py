@@ -82,21 +82,35 @@ def crowd(backend: InnerBackend, clock: Clock, jobs: int = JOBS) -> list[tuple[s
     return backend.answers()
 
 
-def test_sixty_four_clients_and_a_thousand_jobs_are_served_in_turn_and_each_job_ends_once(backend: InnerBackend, clock: Clock) -> None:
-    told = crowd(backend, clock)
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[str, Reply]], list[str]]:
+    """All jobs of all clients, done once: what was told, and the jobs as the worker was given them."""
+    clock = Clock()
+    made = InnerBackend(tmp_path_factory.mktemp("crowd"), clock=clock)
+    told = crowd(made, clock)
+    (worker,) = made.workers
+    made.close()
+    return told, worker.leases
+
+
+def test_sixty_four_clients_and_a_thousand_jobs_are_served_in_turn_and_each_job_ends_once(
+    thousand: tuple[list[tuple[str, Reply]], list[str]],
+) -> None:
+    told, leases = thousand
     ends = Counter(reply.job_id for reply in of(told, JobUpdate) if reply.stage is Stage.DONE)
     assert len(ends) == CLIENTS * JOBS
     assert set(ends.values()) == {1}
-    (worker,) = backend.workers
-    clients, numbers = [job_id[:16] for job_id in worker.leases], [int(job_id[16:], 16) for job_id in worker.leases]
+    clients, numbers = [job_id[:16] for job_id in leases], [int(job_id[16:], 16) for job_id in leases]
     for begin in range(0, CLIENTS * JOBS, CLIENTS):
         assert len(set(clients[begin : begin + CLIENTS])) == CLIENTS, "in every round each client has one turn"
     for client in set(clients):
         assert [number for who, number in zip(clients, numbers, strict=True) if who == client] == list(range(JOBS))
 
 
-def test_who_waits_is_told_the_place_now_and_then_and_not_at_every_lease(backend: InnerBackend, clock: Clock) -> None:
-    told = crowd(backend, clock)
+def test_who_waits_is_told_the_place_now_and_then_and_not_at_every_lease(
+    thousand: tuple[list[tuple[str, Reply]], list[str]],
+) -> None:
+    told, _ = thousand
     places = [reply for reply in of(told, JobUpdate) if reply.stage is Stage.QUEUED]
     assert few_enough(places), len(places)
     last = {reply.job_id: reply.position for reply in places}
