@@ -17,7 +17,7 @@ SHARE = 10
 @pytest.fixture
 def told(play, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("LIKENESS_TEST_PYTHON", sys.executable)
-    return play("live")["told"]
+    return play("live", alone=True)["told"]
 
 
 # What is seen of the rig ------------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def told(play, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("LIKENESS_TEST_PYTHON", sys.executable)
-    return play("session")["told"]
+    return play("session", alone=True)["told"]
 
 
 def test_the_button_makes_a_portrait_and_touches_nothing_in_the_file(told):

@@ -87,7 +87,7 @@ def whole(play, blender_python: str, tmp_path_factory: pytest.TempPathFactory) -
         patch.setenv("LIKENESS_TEST_PLAN", str(a_plan(folder, poses)))
         patch.setenv("LIKENESS_COMMAND", shlex.join(starting_command()))
         try:
-            played = play("whole", timeout_s=1500)
+            played = play("whole", timeout_s=1500, alone=True)
         finally:
             stop = [sys.executable, "-m", "backend", "status", "--stop"]
             subprocess.run(stop, cwd=ROOT, env=dict(os.environ), capture_output=True, timeout=120, check=False)
