@@ -13,7 +13,6 @@ from .checks import leash_for
 from .compiled import Compiler
 from .entries import Call, entered
 from .graphs import Graphs
-from .union import UnionMember
 
 
 @contextmanager
@@ -32,8 +31,7 @@ def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None]
         yield lambda: False
         return
     with ExitStack() as stack:
-        # What a union network is given lies in Python until its last picture comes, where no graph finds it.
-        modules = [parts.unet, *(net for net in nets if not isinstance(net, UnionMember))]
+        modules = [parts.unet, *nets]
         compiled = 0 if compiler is None else stack.enter_context(compiler.within(modules))
         if graphs is not None:
             stack.enter_context(graphs.within(compiled))

@@ -13,13 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
+from diffusers.configuration_utils import FrozenDict
 from diffusers.models.controlnets.controlnet import ControlNetModel
+from diffusers.models.controlnets.controlnet_union import ControlNetUnionModel
 from torch import Tensor, nn
 
 from ..models.adapters import Untyped
 from .attention import LanedAttention, Ready, attention_layers
-from .control import GatedControlNet
+from .control import GatedControlNet, Remembered
 from .trees import mapped
+from .union import UnionMember
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +76,10 @@ def entered(modules: Sequence[Untyped], through: Callable[[Call], Untyped] = Cal
             if not isinstance(module, GatedControlNet):
                 former.append((module, "forward", module.__dict__.get("forward")))
                 module.forward = _unet(module, through)
+            elif isinstance(module, UnionMember):
+                if module.turn is not None and module is module.turn.members[-1]:  # who asks for all
+                    former.append((module, "asked", None))
+                    object.__setattr__(module, "asked", _union(module, through))
             elif _is_plain(module):
                 former.append((module, "residuals", None))
                 object.__setattr__(module, "residuals", _control_net(module, through))
@@ -84,9 +92,9 @@ def entered(modules: Sequence[Untyped], through: Callable[[Call], Untyped] = Cal
 
 
 def _is_plain(view: Untyped) -> bool:
-    """Whether a view runs one net on one embedded picture: not those that turn its channels round in each step, nor a union of nets."""
+    """Whether a view runs one net on one embedded picture."""
     kind = cast("Untyped", type(view))
-    return kind.forward is GatedControlNet.forward and view.config.controlnet_conditioning_channel_order == "rgb"
+    return kind.forward is GatedControlNet.forward and view.config.controlnet_conditioning_channel_order in ("rgb", "bgr")
 
 
 def _unet(unet: Untyped, through: Callable[[Call], Untyped]) -> Callable[..., Untyped]:
@@ -102,19 +110,91 @@ def _unet(unet: Untyped, through: Callable[[Call], Untyped]) -> Callable[..., Un
 
 def _control_net(view: Untyped, through: Callable[[Call], Untyped]) -> Callable[..., Untyped]:
     """The net is run with its picture embedded already and at scale 1; the scale, a number that changes, comes after it."""
-    bare, layers = copy.copy(view), _layers(view)
-    bare._modules = {**view._modules, "controlnet_cond_embedding": nn.Identity()}
+    bare, layers = _bare(view), _layers(view)
+    turned = _turned(view)
 
     def run(*args: Untyped, **kwargs: Untyped) -> Untyped:
         return ControlNetModel.forward(bare, *args, return_dict=False, **kwargs)
 
     def residuals(sample: Tensor, timestep: Tensor, context: Tensor, picture: Tensor, scale: float, **rest: Untyped) -> Untyped:
         ready = tuple(layer.made_ready(context, sample) for layer in layers)
-        embedded = view.controlnet_cond_embedding(picture)
+        embedded = view.controlnet_cond_embedding(turned(picture))
         down, mid = through(Call(view.mid_block, run, layers, ready, (sample, timestep, context, embedded), rest))
         return [part * scale for part in down], mid * scale
 
     return residuals
+
+
+def _union(view: UnionMember, through: Callable[[Call], Untyped]) -> Callable[..., Untyped]:
+    """As of one net, for all its pictures. The scale of one alone comes after it; those of several act within it, and lie in tensors."""
+    bare, layers = _bare(view), _layers(view)
+    net: Untyped = view
+
+    def run(
+        sample: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        pictures: Sequence[Tensor],
+        types: Tensor,
+        scales: Sequence[Tensor],
+        kinds: Sequence[int],
+        **rest: Untyped,
+    ) -> Untyped:
+        numbers = [_Number(scale) for scale in scales] or [1.0]
+        return ControlNetUnionModel.forward(
+            bare, sample, timestep, text, [*pictures], types, [*kinds], cast("list[float]", numbers), return_dict=False, **rest
+        )
+
+    def asked(
+        sample: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        pictures: Sequence[Tensor],
+        types: Tensor,
+        kinds: Sequence[int],
+        scales: Sequence[float],
+        **rest: Untyped,
+    ) -> Untyped:
+        ready = tuple(layer.made_ready(text, sample) for layer in layers)
+        embedded = tuple(net.controlnet_cond_embedding(picture) for picture in pictures)
+        alone = len(pictures) == 1
+        inside = () if alone else tuple(torch.full((), scale, dtype=torch.float32, device=sample.device) for scale in scales)
+        args = (sample, timestep, text, embedded, types, inside, tuple(kinds))
+        down, mid = through(Call(net.mid_block, run, layers, ready, args, rest))
+        after = scales[0] if alone else 1.0
+        return [part * after for part in down], mid * after
+
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class _Number:
+    """A number that lies in a tensor () in float32, by which tensors are multiplied as by a number of Python: rounded once."""
+
+    scale: Tensor
+
+    def __rmul__(self, states: Tensor) -> Tensor:
+        return (states.to(self.scale.dtype) * self.scale).to(states.dtype)
+
+
+def _bare(view: Untyped) -> Untyped:
+    """The net for pictures that are embedded, the right way round, already."""
+    bare = copy.copy(view)
+    bare._modules = {**view._modules, "controlnet_cond_embedding": nn.Identity()}
+    bare._internal_dict = FrozenDict({**view.config, "controlnet_conditioning_channel_order": "rgb"})
+    return bare
+
+
+def _turned(view: Untyped) -> Callable[[Tensor], Tensor]:
+    """What turns a picture's channels round for nets that want them so: the same tensor for the same picture."""
+    if view.config.controlnet_conditioning_channel_order == "rgb":
+        return lambda picture: picture
+    return Remembered(_Flip(), most=2)  # where guidance rests, pictures come as halves
+
+
+class _Flip(nn.Module):
+    def forward(self, picture: Tensor) -> Tensor:
+        return torch.flip(picture, dims=[1])
 
 
 def _layers(module: Untyped) -> list[Layer]:

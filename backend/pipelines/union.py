@@ -69,7 +69,22 @@ class UnionMember(GatedControlNet):
         types = torch.zeros((sample.shape[0], net.config.num_control_type), dtype=sample.dtype, device=sample.device)
         for kind in kinds:
             types[:, kind] = 1
-        return ControlNetUnionModel.forward(net, sample, timestep, text, pictures, types, kinds, scales, return_dict=False, **rest)
+        return self.asked(sample, timestep, text, pictures, types, kinds, scales, **rest)
+
+    def asked(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        text: Tensor,
+        pictures: Sequence[Tensor],
+        types: Tensor,
+        kinds: Sequence[int],
+        scales: Sequence[float],
+        **rest: Untyped,
+    ) -> Untyped:
+        """What the network itself says to all its pictures; `types` (B, control types) is 1 for the `kinds` that there are."""
+        net: Untyped = self
+        return ControlNetUnionModel.forward(net, sample, timestep, text, [*pictures], types, [*kinds], [*scales], return_dict=False, **rest)
 
 
 @contextmanager
