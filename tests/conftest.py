@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import tempfile
 
 import pytest
 
@@ -21,6 +22,24 @@ def _collector_minds_its_own_file() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _a_home_of_their_own(tmp_path_factory: pytest.TempPathFactory):
+    """What the tests, and the Kritas, Blenders and browsers that they start, read and leave behind is not in the machine's folders.
+
+    The names are short: sockets lie in the temporary folder, and a socket's path has at most a hundred characters.
+    """
+    home, temporary = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("t")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"):
+            patch.setenv(name, str(home))
+        for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+            patch.delenv(name, raising=False)
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            patch.setenv(name, str(temporary))
+        patch.setattr(tempfile, "tempdir", None)  # Python asks the environment once
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,11 +36,12 @@ def why_no_krita(*programs: str) -> str:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Nothing of the tests' own Python gets into Krita; how many threads may compute, if that is said, does: its backend inherits it."""
+    """Nothing of the tests' own Python gets into Krita; where temporary files go does, and how many threads may compute: its backend
+    inherits it."""
     private = home / "run"
     private.mkdir(mode=0o700, parents=True, exist_ok=True)
-    threads = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
-    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": str(private), **threads, **more}
+    kept = {name: os.environ[name] for name in ("OMP_NUM_THREADS", "TMPDIR") if name in os.environ}
+    return {"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "XDG_RUNTIME_DIR": str(private), **kept, **more}
 
 
 def copy_plugin(folder: Path, registering: bool = True) -> None:
