@@ -180,6 +180,16 @@ def test_no_file_names_a_place_of_one_machine(path: Path):
     assert [line for line in path.read_text(encoding="utf-8").splitlines() if places.search(line)] == []
 
 
+def test_no_page_and_no_configuration_names_a_place_of_one_machine():
+    places = re.compile(r"(?<![\w.~/])/(?:home|root|work|Users|mnt|media|srv)/\w")
+    kinds = (".md", ".toml", ".html", ".json", ".jsonl", ".action", ".desktop")
+    inside = [path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in kinds]
+    files = [*inside, *(path for path in ROOT.iterdir() if path.suffix in kinds), *(ROOT / ".ci").iterdir()]
+    assert len(files) > 30
+    assert [name_of(path) for path in files if places.search(path.read_text(encoding="utf-8"))] == []
+    assert places.search("see /home/anna/models")
+
+
 def test_nothing_raises_a_bare_exception():
     """Errors for the user are of the one tree: `raise Exception` and `assert` on outside data have no sentence."""
     bare = re.compile(r"raise (Exception|BaseException)\b")
