@@ -28,6 +28,7 @@ drawn = true
 [defaults]
 steps = 20
 guidance_scale = 4.0
+context = 0.15  # its heads fill half of a picture: with more around the mask they become too small for it
 
 [faces]
 folder = "faces"
