@@ -9,7 +9,7 @@ from ..models.adapters import Untyped
 from ..models.memory_plan import Role, Stay, stay
 from ..models.originals import Originals
 from ..models.parts import Parts
-from .checks import leash_for
+from .checks import step_leash_for
 from .compiled import Compiler
 from .entries import Call, entered
 from .graphs import Graphs
@@ -48,13 +48,16 @@ def merging(parts: Parts) -> Originals | None:
 
 
 def _by_graphs(parts: Parts, graphs: Graphs, compiler: Compiler | None, check: Callable[[], None]) -> Callable[[Call], Untyped]:
-    leash = leash_for(parts.device, blocks=1)  # a graph is one thing to ask for: the processor would be through before the device began
+    leash = step_leash_for(parts.device)  # a graph is one thing to ask for: the processor would be through before the device began
 
     def through(call: Call) -> Untyped:
-        check()
         if leash is not None:
-            leash()
-        return graphs.call(call, may_capture=compiler is None or compiler.idle)
+            leash.before(call.net)
+        check()  # after the wait, so that a wish to stop which came meanwhile is heard
+        answer = graphs.call(call, may_capture=compiler is None or compiler.idle)
+        if leash is not None:
+            leash.after(call.net)
+        return answer
 
     return through
 

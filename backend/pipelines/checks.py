@@ -50,6 +50,25 @@ class Leash:
         self._last = mark
 
 
+class StepLeash:
+    """Keeps no more than a step of captured nets in a device's queue: a net is asked for once its own last call has ended, so that what was
+    asked for when somebody cancels is at most one call of each net."""
+
+    def __init__(self, mark: Callable[[], Mark]) -> None:
+        self._mark = mark
+        self._ends: dict[int, Mark] = {}
+
+    def before(self, net: object) -> None:
+        """Wait until the device is through with the last call of `net`."""
+        if (end := self._ends.get(id(net))) is not None:
+            end.synchronize()
+
+    def after(self, net: object) -> None:
+        """The device was asked for a call of `net`."""
+        end = self._ends[id(net)] = self._mark()
+        end.record()
+
+
 @contextmanager
 def checked(
     modules: Iterable[Untyped], check: Callable[[], None], device: torch.device, asleep: Callable[[], bool] = lambda: False
@@ -78,9 +97,14 @@ def current(device: torch.device) -> AbstractContextManager[object]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
-def leash_for(device: torch.device, blocks: int = BLOCKS_PER_MARK) -> Leash | None:
+def leash_for(device: torch.device) -> Leash | None:
     """A leash for a device that runs after the processor, None for others."""
-    return Leash(_cuda_mark, blocks) if device.type == "cuda" else None
+    return Leash(_cuda_mark) if device.type == "cuda" else None
+
+
+def step_leash_for(device: torch.device) -> StepLeash | None:
+    """As `leash_for`, for nets that are asked for as a whole."""
+    return StepLeash(_cuda_mark) if device.type == "cuda" else None
 
 
 def _small_blocks(modules: Iterable[Untyped]) -> list[Untyped]:

@@ -7,7 +7,7 @@ so each call's tensors (`entries` finds them all) are copied into buffers, the g
 A shape is run as it is at first, which warms up whatever has to be, captured the second time, and kept until too many others were used
 since, until weights have moved, until blocks were compiled anew, or until memory is short: graphs are the first thing that goes, since
 without them a picture is the same. Should a capture fail, nets go on as they are, which a sentence says.
-While a graph runs nothing can be asked in between: a cancelled picture ends with the net that runs, at the latest a step later.
+While a graph runs nothing can be asked in between: a cancelled picture ends at most a step later (`checks.StepLeash`).
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
 from backend.models.part_sizes import captured_bytes, parts_of
+from backend.pipelines.checks import Leash, Mark, StepLeash
 from backend.pipelines.engine import Engine, Unwatched
 from backend.pipelines.graphs import Graphs
 from protocol.errors import Cancelled, OutOfMemory
@@ -173,6 +174,81 @@ def test_a_cancelled_picture_ends_before_the_next_net_and_the_one_after_it_is_wh
         captured.run(wish(photo, seed=9), Impatient())
     assert captured.capturer.replays == nets[-1], "no net ran after the wish to stop"
     assert np.array_equal(captured.run(wish(photo))[0].pixels, engine.run(wish(photo))[0].pixels)
+
+
+@pytest.mark.parametrize("moment", ["while the net is captured", "while a graph runs"])
+def test_a_wish_to_stop_that_comes_inside_a_net_is_heard_before_the_next_one(captured, engine, photo, moment) -> None:
+    asked: list[int] = []
+
+    class Stopping(TapeCapturer):
+        def capture(self, work):
+            tape, answer = super().capture(work)
+            if moment == "while the net is captured":
+                asked.append(self.replays)
+            return tape, answer
+
+    class Impatient(Unwatched):
+        def cancelled(self) -> bool:
+            if moment == "while a graph runs" and capturer.replays >= 3:
+                asked.append(3)
+            return bool(asked)
+
+    capturer = Stopping()
+    captured.parts.graphs = Graphs(capturer)
+    with pytest.raises(Cancelled):
+        captured.run(wish(photo), Impatient())
+    assert capturer.replays - asked[0] <= 1, "what had begun ends, and nothing else begins"
+    asked.clear()
+    captured.parts.graphs = Graphs(TapeCapturer())
+    assert np.array_equal(captured.run(wish(photo))[0].pixels, engine.run(wish(photo))[0].pixels)
+
+
+class Queue:
+    """A device that runs behind: calls of nets that it was asked for and has not done. Whoever waits for a mark sees it come that far."""
+
+    def __init__(self) -> None:
+        self.waiting: list[str] = []
+        self.asked = self.done = 0
+
+    def ask(self, net: str) -> None:
+        self.waiting.append(net)
+        self.asked += 1
+
+    def mark(self) -> Mark:
+        queue = self
+
+        class Place:
+            at = 0
+
+            def record(self) -> None:
+                self.at = queue.asked
+
+            def synchronize(self) -> None:
+                while queue.done < self.at:
+                    queue.waiting.pop(0)
+                    queue.done += 1
+
+        return Place()
+
+
+@pytest.mark.parametrize("step", [["unet"], ["identity", "unet"], ["identity", "depth", "unet"], ["identity", "identity", "unet"]])
+def test_no_more_than_a_step_is_ever_in_the_queue_of_a_device_that_is_behind(step: list[str]) -> None:
+    """With the unsafe twin: a leash of so many blocks lets nearly two steps of a UNet alone into it."""
+    queue, twin = Queue(), Queue()
+    leash, blocks = StepLeash(queue.mark), Leash(twin.mark, 1)
+    names = {name: object() for name in step}
+    most = 0
+    for name in step * 6:
+        leash.before(names[name])
+        queue.ask(name)
+        leash.after(names[name])
+        assert len(queue.waiting) <= len(step)
+        assert all(queue.waiting.count(one) <= step.count(one) for one in step)
+        blocks()
+        twin.ask(name)
+        most = max(most, len(twin.waiting))
+    assert queue.asked == 6 * len(step)
+    assert most > 1
 
 
 def test_when_memory_is_short_graphs_give_theirs_back(captured, photo) -> None:
