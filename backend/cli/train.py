@@ -7,23 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from ..config import Settings
+from ..training.options import PARTS as PARTS
+from ..training.options import check
 from .arguments import Parser
-
-PARTS: dict[str, tuple[str, str]] = {
-    "data": ("data", "draw a data set of people"),
-    "vae": ("vae", "the autoencoder"),
-    "base": ("base", "the base: text encoders and UNet"),
-    "ip-adapter": ("ip_adapter", "IP-Adapter on the frozen base"),
-    "instantid": ("instantid", "InstantID on the frozen base: image adapter and IdentityNet"),
-    "style": ("style", "a second base in another drawing style"),
-    "faces": ("recogniser detector", "the face recogniser and the face detector, one after the other"),
-    "recogniser": ("recogniser", "the face recogniser alone"),
-    "detector": ("detector", "the face detector alone"),
-    "clip": ("clip", "the image encoder"),
-    "judge": ("judge", "the attribute judge of `likeness evaluate`"),
-    "samples": ("samples", "draw the sample faces that ship with the built-in model"),
-    "assemble": ("assemble", "put trained parts together into a model folder"),
-}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,8 +21,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, settings: Settings) -> int:
     """Train the part."""
-    from ..training.options import check
-
     modules, summary = PARTS[options.part]
     names = modules.split()
     for name in names:

@@ -5,9 +5,7 @@ import importlib
 
 from protocol.errors import LikenessError
 
-from .options import check
-
-PARTS = ("data", "vae", "base", "instantid", "ip_adapter", "style", "recogniser", "detector", "clip", "judge", "samples", "assemble")
+from .options import PARTS, check
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,9 +14,9 @@ def main(argv: list[str] | None = None) -> int:
 
     arguments = sys.argv[1:] if argv is None else argv
     chooser = argparse.ArgumentParser(prog="python -m backend.training", description="Draw data and train one part of the built-in model.")
-    chooser.add_argument("part", choices=PARTS)
+    chooser.add_argument("part", choices=[name for name, (modules, _) in PARTS.items() if " " not in modules])
     part: str = chooser.parse_args(arguments[:1]).part
-    module = importlib.import_module(f".{part}", __package__)
+    module = importlib.import_module(f".{PARTS[part][0]}", __package__)
     parser = argparse.ArgumentParser(prog=f"python -m backend.training {part}", description=module.__doc__)
     module.add_arguments(parser)
     try:

@@ -21,6 +21,8 @@ from .typed import tensor
 from .untyped import Untyped, processors
 
 Floats = NDArray[np.float32]
+STRENGTH = 0.8
+"""Of InstantID's image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
 
 
 def attach(unet: Untyped, tokens: int) -> nn.ModuleList:

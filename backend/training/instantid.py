@@ -20,7 +20,7 @@ from protocol.geometry import Extent
 
 from ..keypoints import draw_keypoints
 from . import loop
-from .adapters import Drops, Floats, Shown, attach, draw_drops, face_areas, mean_embedding, read_embeddings
+from .adapters import STRENGTH, Drops, Floats, Shown, attach, draw_drops, face_areas, mean_embedding, read_embeddings
 from .asked import AskedLoss
 from .base import cache_of, load_base
 from .crops import crop
@@ -39,8 +39,6 @@ from .warmup import warm_up
 TOKENS = 16
 FACE_COUNTS = 2.5
 """How much more an error in the face counts than one elsewhere: the identity is there, the rest follows the text."""
-STRENGTH = 0.8
-"""Of image adapter and IdentityNet while they are trained: what pictures are made with unless somebody says otherwise."""
 LIKENESS_COUNTS = 0.03
 """How much the loss of likeness counts beside the error of the noise: about twice as much gradient as that."""
 ASKED_COUNTS = 0.15

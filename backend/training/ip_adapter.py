@@ -93,7 +93,7 @@ def embed_photos(people: People, encoder: Path, path: Path) -> None:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of `python -m backend.training ip_adapter`."""
+    """Arguments of `python -m backend.training ip-adapter`."""
     parser.add_argument(
         "--data",
         type=Path,

@@ -1,4 +1,5 @@
-"""Options of all parts, checked before anything is loaded: numbers that make sense, and folders that hold what they are named for.
+"""The parts that can be trained, and their options, checked before anything is loaded: numbers that make sense, and folders that hold what
+they are named for.
 
 The libraries would find most of this out too, but some minutes later, in words of their own, or by looking for a folder on the Internet.
 """
@@ -9,6 +10,22 @@ from typing import Any, cast
 
 from protocol.errors import InvalidRequest
 
+PARTS: dict[str, tuple[str, str]] = {
+    "data": ("data", "draw a data set of people"),
+    "vae": ("vae", "the autoencoder"),
+    "base": ("base", "the base: text encoders and UNet"),
+    "ip-adapter": ("ip_adapter", "IP-Adapter on the frozen base"),
+    "instantid": ("instantid", "InstantID on the frozen base: image adapter and IdentityNet"),
+    "style": ("style", "a second base in another drawing style"),
+    "faces": ("recogniser detector", "the face recogniser and the face detector, one after the other"),
+    "recogniser": ("recogniser", "the face recogniser alone"),
+    "detector": ("detector", "the face detector alone"),
+    "clip": ("clip", "the image encoder"),
+    "judge": ("judge", "the attribute judge of `likeness evaluate`"),
+    "samples": ("samples", "draw the sample faces that ship with the built-in model"),
+    "assemble": ("assemble", "put trained parts together into a model folder"),
+}
+"""Each part by its name: the modules that train it, and what it is."""
 LARGE = 10**9
 BOUNDS: dict[str, tuple[float, float]] = {
     "minutes": (0, 1e6), "warm_up": (0, 1e6), "taught": (0, 1e6), "sheet_every": (1, 1e6), "rate": (1e-9, 1), "steps": (1, LARGE),

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from . import loop
+from .adapters import STRENGTH
 from .typed import tensor
 from .warmup import traits
 
@@ -50,8 +51,6 @@ class TaughtTask:
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Weighted mean squared difference of the student's answer from the teacher's."""
-        from .instantid import STRENGTH
-
         task = self.task
         unet, noiser, base = task.base.parts.unet, task.noiser, task.base
         rows = noiser.rows(task.shown.train_rows, task.batch, draw)
