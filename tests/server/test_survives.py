@@ -89,17 +89,18 @@ def test_a_fault_of_the_program_in_one_request_does_not_end_the_others(own: Pair
 def test_while_the_disk_is_full_accepted_jobs_wait_and_are_done_when_there_is_room(own: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     client = connected(own)
     spool = own.service.broker.dispatcher._spool
-    full = True
+    full, refused = True, 0
 
     def check_room(needed: int) -> None:
+        nonlocal refused
         if full and needed == RESULT_BYTES:
+            refused += 1
             raise DiskFull
 
     monkeypatch.setattr(spool, "check_room", check_room)
     job_id = client.submit(job(1, "steps=1"))
     own.until(lambda: bool(own.of(client, JobUpdate, job_id)))
-    end = time.monotonic() + 3
-    own.until(lambda: time.monotonic() > end)
+    own.until(lambda: refused >= 2)
     assert {update.stage for update in own.of(client, JobUpdate, job_id)} == {Stage.QUEUED}
     full = False
     own.until(lambda: own.of(client, JobUpdate, job_id)[-1].stage is Stage.DONE)
@@ -114,12 +115,11 @@ def test_batch_jobs_know_how_many_are_before_them(own: Pair) -> None:
     assert [own.of(client, JobUpdate, job_id)[-1].position for job_id in waiting] == [0, 1, 2]
 
 
-def test_status_is_answered_within_a_second_of_the_start_while_the_worker_is_not_ready(tmp_path: Path) -> None:
+def test_status_is_answered_within_a_second_of_processor_time_while_the_worker_is_not_ready(tmp_path: Path) -> None:
     with Studio(tmp_path / "state", options=["--on", "cpu"]) as studio:
         status = studio.status()
-        assert status.uptime_s < 1.5  # a backend that waited for torch would be five seconds old
         used = psutil.Process(status.pid).cpu_times()
-        assert used.user + used.system < 1.0, "the processor's time, since a busy machine has little of it for anybody"
+        assert used.user + used.system < 1.0, "importing torch takes twice that"
         assert status.devices[0].stage is WorkerStage.STARTING
         assert "sketch" in [model.id for model in studio.models()]
         studio.shut_down()
@@ -255,8 +255,7 @@ def test_an_idle_backend_ends_by_itself_after_its_last_job(tmp_path: Path) -> No
     state = tmp_path / "state"
     with Studio(state, options=[*SERVE, "--idle-minutes", "0.03"]) as studio:
         studio.picture("anything", size=(8, 8))
-    end = time.monotonic() + 20
-    while connectable(state) and time.monotonic() < end:
-        time.sleep(2.5)  # each look is a client, which is no idleness
+        backend = psutil.Process(studio.status().pid)
+    backend.wait(60)  # a look would be a client, which is no idleness
     with pytest.raises(NotRunning):
         connect(state, start=False)

@@ -12,6 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 TRAIN = """
 import sys
 from pathlib import Path
+from backend.deferred import defer
+defer()  # half of what is imported is for other tasks
 import torch
 from torch import nn
 from backend.training import loop
