@@ -37,8 +37,13 @@ class Originals:
                 if weight in self._away:
                     self._away[weight] = (self._away[weight][0], weight._version)
 
+    @property
+    def bytes_away(self) -> int:
+        """What lies in the processor's memory."""
+        return sum(copy.nbytes for copy, _ in self._away.values())
+
     def forget(self) -> None:
-        """Give back what lies in the processor's memory."""
+        """Give that back."""
         self._away.clear()
 
     # Inside ------------------------------------------------------------------------------------------------------------------------
@@ -57,9 +62,15 @@ class Originals:
         """The copy in the processor's memory; the one of last time, if nobody else has written to the weight since."""
         known: tuple[Tensor, int] | None = self._away.get(weight)
         if known is None or known[1] != weight._version or known[0].dtype != weight.dtype or known[0].shape != weight.shape:
-            copy = torch.empty_like(weight, device=CPU, requires_grad=False, pin_memory=weight.is_cuda)
-            known = self._away[weight] = (copy.copy_(weight.detach()), weight._version)
+            known = self._away[weight] = (self._locked(weight).copy_(weight.detach()), weight._version)
         return known[0]
+
+    def _locked(self, weight: Tensor) -> Tensor:
+        """Memory that the device can fetch by itself; plain one where the system locks no more."""
+        try:
+            return torch.empty_like(weight, device=CPU, requires_grad=False, pin_memory=weight.is_cuda)
+        except RuntimeError:
+            return torch.empty_like(weight, device=CPU, requires_grad=False)
 
 
 def _copy(into: Sequence[Tensor], source: Sequence[Tensor]) -> None:

@@ -179,14 +179,15 @@ class Parts:
         """Everything off the device: another model needs the room. The next picture brings it back."""
         if self.graphs is not None:
             self.graphs.drop()
+        self.originals.forget()
         self.residency.park()
         self._forget(f"@{self.device}")
 
     def weight_bytes(self) -> int:
-        """Bytes of all weights that are loaded now."""
+        """Bytes of all weights that are loaded now, and of what is kept of them for LoRAs in the processor's memory."""
         modules = [part for part in self._loaded.values() if isinstance(part, torch.nn.Module)]
         tensors = {id(tensor): tensor for module in modules for tensor in module.parameters()}
-        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) + self.originals.bytes_away
 
     def _need_instant_id(self) -> None:
         if not self.model.instant_id:

@@ -257,6 +257,9 @@ def test_what_has_no_room_on_the_device_waits_in_the_processors_memory_and_is_th
     assert np.array_equal(pixels(captured, job(("ink", 0.8))), usual)
     assert {name: originals._away[weight][0].data_ptr() for name, weight in kept.items()} == copies, "copied once"
     assert same(before, bits(captured.parts.unet))
+    weights = captured.parts.weight_bytes()
+    captured.parts.park()
+    assert weights - captured.parts.weight_bytes() == sum(weight.nbytes for weight in kept.values()), "counted, and given back"
 
 
 def test_a_copy_in_the_processors_memory_is_made_anew_when_somebody_else_changed_the_weight() -> None:
