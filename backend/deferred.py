@@ -45,7 +45,9 @@ PACKAGES = (
             "torch.distributed.tensor": frozenset({"DTensor", "Partial()", "Replicate()", "Shard()", "distribute_tensor"}),
             "torch.distributed.tensor._utils": frozenset({"compute_local_shape_and_global_offset"}),
             "torch.distributed.tensor.placement_types": frozenset({"Shard()", "_StridedShard"}),
+            "torch.distributed.checkpoint": frozenset(),
             "torch.distributed.checkpoint.hf_storage": frozenset({"HuggingFaceStorageReader", "HuggingFaceStorageWriter"}),
+            "torch.distributed._composable": frozenset(),
             "torch.distributed._composable.fsdp": frozenset({"fully_shard"}),
             "torch.distributed.fsdp": frozenset({"CPUOffloadPolicy", "MixedPrecisionPolicy"}),
         },
@@ -204,11 +206,15 @@ class Finder:
         self._lock = threading.RLock()
 
     def place(self) -> None:
-        """Put a stand-in where nothing is imported yet."""
+        """Put a stand-in where nothing is imported yet; a package that is there has it as an attribute, too, as after any import."""
         for package in self._packages:
             for name, names in package.names.items():
-                kind = Compiler if name == COMPILER else StandIn
-                sys.modules.setdefault(name, kind(name, names, self))
+                if name not in sys.modules:
+                    standin = (Compiler if name == COMPILER else StandIn)(name, names, self)
+                    sys.modules[name] = standin
+                    parent, _, leaf = name.rpartition(".")
+                    if parent in sys.modules and leaf not in vars(sys.modules[parent]):
+                        setattr(sys.modules[parent], leaf, standin)
         sys.meta_path.insert(0, cast("Any", self))
 
     def give_up(self, name: str) -> list[StandIn]:
@@ -222,6 +228,9 @@ class Finder:
                     if isinstance(there, StandIn):
                         del sys.modules[module]
                         taken.append(there)
+                        parent, _, leaf = module.rpartition(".")
+                        if vars(sys.modules.get(parent, there)).get(leaf) is there:
+                            delattr(sys.modules[parent], leaf)
         return taken
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:

@@ -125,11 +125,41 @@ def test_nothing_is_an_instance_of_a_class_that_nobody_has_imported_and_asking_i
         ("import scipy.stats\nprint(round(float(scipy.stats.beta.ppf(0.5, 2, 2)), 3))", "0.5"),
         ("from scipy.optimize import linear_sum_assignment as best\nprint(best([[4, 1], [2, 8]])[1].tolist())", "[1, 0]"),
         ("import torch._dynamo.config\nprint(torch._dynamo.config is sys.modules['torch._dynamo.config'])", "True"),
+        ("print(isinstance(torch.ones(1), torch.distributed.tensor.DTensor))", "False"),
+        ("print(torch.distributed.checkpoint.FileSystemReader.__name__)", "FileSystemReader"),
         ("f = torch.compile(lambda x: x + 1, backend='eager')\nprint(float(f(torch.ones(1))))", "2.0"),
     ],
 )
 def test_what_was_put_off_is_the_real_thing_when_it_is_used(code: str, printed: str) -> None:
     assert output(SHARED + code) == printed
+
+
+@pytest.mark.slow
+def test_each_module_is_an_attribute_of_its_package_as_after_any_import() -> None:
+    """peft asks for `torch.distributed.tensor.DTensor` without importing it, where somebody else has: so no LoRA of its was loaded."""
+    names = [module for package in PACKAGES for module in package.names]
+    look = "    importlib.import_module(name)\n    assert eval(name) is sys.modules[name], name\n"
+    code = f"import importlib\nfor name in {names!r}:\n{look}print('all')"
+    assert output(SHARED + "import peft, scipy\n" + code) == "all"
+
+
+STYLE = """
+import os, sys
+from pathlib import Path
+from tempfile import mkdtemp
+from backend.config import load_settings
+from backend.workbench import open_workbench
+from protocol.jobs import PictureJob, Sampling
+settings = load_settings({"models": mkdtemp(), "device": "cpu", "model": "sketch:ink"}, {})
+made = open_workbench(settings).engine.run(PictureJob("a person", sampling=Sampling(steps=1, seed=1), preview_every=0))
+import hashlib
+print(hashlib.sha256(made[0].pixels.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_a_style_which_peft_loads_is_the_same_with_stand_ins_and_without() -> None:
+    assert output(f"{WORKER}\n{STYLE}") == output(STYLE)
 
 
 @pytest.mark.slow
