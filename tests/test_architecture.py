@@ -55,8 +55,8 @@ LATE = TORCH_STACK | PIXELS | {"tqdm"}
 """What the command line may import inside functions only."""
 
 
-def python_files() -> list[Path]:
-    return sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
+def python_files(*rooms: str) -> list[Path]:
+    return sorted(path for room in rooms or ROOMS for path in (ROOT / room).rglob("*.py") if "__pycache__" not in path.parts)
 
 
 def name_of(path: Path) -> str:
@@ -129,11 +129,10 @@ def _is_relative(source: str, line: int) -> bool:
     return source.splitlines()[line - 1].lstrip().startswith("from .")
 
 
-@pytest.mark.parametrize("path", python_files(), ids=name_of)
-def test_every_import_follows_an_arrow_of_the_design(path: Path):
-    if path.is_relative_to(ROOT / "tests"):
-        pytest.skip("tests may use every room")
-    assert wrong_imports(path.read_text(encoding="utf-8"), name_of(path)) == []
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "tests"])
+def test_every_import_follows_an_arrow_of_the_design(room: str):
+    """Tests may use every room."""
+    assert [wrong for path in python_files(room) for wrong in wrong_imports(path.read_text(encoding="utf-8"), name_of(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -164,20 +163,24 @@ def test_the_command_line_imports_nothing_heavy_at_the_top():
     assert [f"{name}:{line} {module}" for name, all_of in found.items() for module, line, top in all_of if top and is_heavy(module)] == []
 
 
-@pytest.mark.parametrize("path", python_files(), ids=name_of)
-def test_no_file_and_no_function_is_long(path: Path):
+def too_long(path: Path) -> list[str]:
+    """The file, if it is long, and each function of it that is."""
     source = path.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= MAX_FILE_LINES
     functions = [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
-    assert [f.name for f in functions if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION_LINES] == []
+    long = [f"{name_of(path)}:{f.lineno} {f.name}" for f in functions if (f.end_lineno or f.lineno) - f.lineno + 1 > MAX_FUNCTION_LINES]
+    return [*([name_of(path)] if len(source.splitlines()) > MAX_FILE_LINES else []), *long]
 
 
-@pytest.mark.parametrize("path", python_files(), ids=name_of)
-def test_no_file_names_a_place_of_one_machine(path: Path):
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_and_no_function_is_long(room: str):
+    assert [long for path in python_files(room) for long in too_long(path)] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_file_names_a_place_of_one_machine(room: str):
     places = re.compile(r"[\"'](/(?:home|root|work|Users|mnt|media|srv|data)/|[A-Za-z]:\\{1,2}Users)")
-    if path == Path(__file__):
-        return
-    assert [line for line in path.read_text(encoding="utf-8").splitlines() if places.search(line)] == []
+    texts = {path: path.read_text(encoding="utf-8") for path in python_files(room) if path != Path(__file__)}
+    assert [f"{name_of(path)}: {line}" for path, text in texts.items() for line in text.splitlines() if places.search(line)] == []
 
 
 def test_no_page_and_no_configuration_names_a_place_of_one_machine():
