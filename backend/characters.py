@@ -78,10 +78,6 @@ class CharacterStore:
         """All, sorted by name."""
         return [record.card for _, record in sorted(self._records().items())]
 
-    def photos(self, name: str) -> tuple[Plane, ...]:
-        """The photos of a character, from which it can be made again; raises `UnknownModel`."""
-        return self._find(name)[1].photos
-
     def kept(self, name: str) -> tuple[Record, tuple[Reading, ...]]:
         """All that is kept of a character, except what an older version kept; raises `UnknownModel`."""
         home, record = self._find(name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .chores import Steps
+from .protocol.desk.sentences import title_of
 from .protocol.results import Pictures
 from .tickets import Ticket, ticket_of_record
 from .wish import Target, Wish
@@ -53,9 +54,7 @@ class Result:
     @property
     def title(self) -> str:
         """Its name in the file: "portrait of a …, seed 12"."""
-        words = " ".join(self.wish.prompt.split())
-        words = words if len(words) <= 40 else words[:39].rstrip() + "…"
-        return f"{words or self.wish.character or 'Likeness'}, seed {self.seed}"
+        return f"{title_of(self.wish.prompt, 40) or self.wish.character or 'Likeness'}, seed {self.seed}"
 
 
 class Shelf:

@@ -20,10 +20,11 @@ from .host import CanvasProblem, DocumentCard
 from .live_reading import Follows, Piece, Reading, Source, asked, layer_of, looks_at_canvas, made_small, reading_of, seen_of
 from .pose import PoseOf, place_face
 from .protocol.desk.live import LivePicture, LiveStream
-from .protocol.desk.sentences import sentence_of
+from .protocol.desk.sentences import sentence_of, title_of
 from .protocol.events import Event
 from .protocol.geometry import Point
 from .protocol.planes import Plane
+from .results import TITLE
 from .studio import Studio
 from .view import Live as Shown
 
@@ -110,9 +111,8 @@ class Live:
     def keep(self) -> None:
         """Make a layer of the picture that is shown, at its place: one step of undo. Raises `CanvasProblem` when there is none."""
         made, host = self._made(), self._desk.host
-        follows, words = made.about, " ".join(made.about.form.prompt.split())
-        words = words if len(words) <= 60 else words[:59].rstrip() + "…"
-        title = f"{words or 'Likeness'} (live, seed {made.seed})"
+        follows = made.about
+        title = f"{title_of(follows.form.prompt, TITLE) or 'Likeness'} (live, seed {made.seed})"
         if self._gallery.history is not None and self._gallery.history.shown is not None:
             self._gallery.show(None)  # or the layer that shows it would become this one
         self._desk.background.do(

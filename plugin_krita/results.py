@@ -16,6 +16,7 @@ from typing import Any
 
 from . import pixels
 from .host import Host
+from .protocol.desk.sentences import title_of
 from .protocol.errors import LikenessError
 from .protocol.geometry import Bounds, Extent
 from .protocol.limits import PIXELS, SIDE
@@ -26,6 +27,8 @@ from .view import Result
 NOTE_BYTES = 20 * 1024 * 1024
 """Kept in a document's file; beyond that the oldest that were not applied go first, then the oldest."""
 THUMBNAIL = 160
+TITLE = 60
+"""Characters of the prompt in a layer's name."""
 CACHE_PIXELS = 24 * 1024 * 1024
 """Pixels of opened pictures that are kept in memory, about 100 MB."""
 
@@ -51,10 +54,8 @@ class Entry:
     @property
     def title(self) -> str:
         """The name of its layer."""
-        words = " ".join(self.prompt.split())
-        words = words if len(words) <= 60 else words[:59].rstrip() + "…"
         score = "" if self.similarity is None else f", similarity {self.similarity:.2f}"
-        return f"{words or 'Likeness'} (seed {self.seed}{score})"
+        return f"{title_of(self.prompt, TITLE) or 'Likeness'} (seed {self.seed}{score})"
 
 
 @dataclass

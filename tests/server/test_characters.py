@@ -43,14 +43,14 @@ def store(tmp_path: Path) -> CharacterStore:
 def test_an_empty_store_has_nobody(store: CharacterStore) -> None:
     assert store.cards() == []
     with pytest.raises(UnknownModel, match="none yet"):
-        store.photos("Anna")
+        store.kept("Anna")
 
 
 def test_what_is_saved_is_there_for_every_process(store: CharacterStore, tmp_path: Path) -> None:
     saved = store.save(record(), readings())
     other = CharacterStore(tmp_path / "characters")
     assert other.cards() == [saved]
-    assert [bytes(photo.data) for photo in other.photos("Anna")] == [b"\7" * 24, b"\10" * 24]
+    assert [bytes(photo.data) for photo in other.kept("Anna")[0].photos] == [b"\7" * 24, b"\10" * 24]
     assert other.kept("Anna")[1] == readings()
 
 
@@ -77,7 +77,7 @@ def test_renaming_keeps_everything_else_and_never_overwrites_another(store: Char
     store.rename("Anna", "Anna B.")
     assert [card.name for card in store.cards()] == ["Anna B.", "Ben"]
     assert store.kept("Anna B.")[1] == readings()
-    assert len(store.photos("Anna B.")) == 2
+    assert len(store.kept("Anna B.")[0].photos) == 2
 
 
 def test_deleting_deletes_every_file(store: CharacterStore, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_faces_are_for_this_user_alone(store: CharacterStore, tmp_path: Path) ->
 
 def test_a_blend_without_photos_is_kept_too(store: CharacterStore) -> None:
     store.save(replace(record("Twin"), photos=(), scores=(), alike=()), readings(photos=1))
-    assert store.photos("Twin") == ()
+    assert store.kept("Twin")[0].photos == ()
     assert store.kept("Twin")[1] == readings(photos=1)
 
 

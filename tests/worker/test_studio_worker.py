@@ -219,7 +219,7 @@ def test_a_person_made_from_a_region_of_the_canvas_is_the_one_of_the_photo_alone
     for name, value in (("Anna", 10), ("Ben", 200)):
         found = studio.run(AnalyseFaces(photo(value), name), Watch(), None).faces
         assert found[0].similarity == pytest.approx(1.0, abs=1e-5)
-        (kept,) = CharacterStore(tmp_path / "characters").photos(name)
+        (kept,) = CharacterStore(tmp_path / "characters").kept(name)[0].photos
         assert (kept.extent, bytes(kept.data)) == (photo(value).extent, bytes(photo(value).data))
 
 
