@@ -43,13 +43,15 @@ class Live:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
-        self._open: dict[str, PictureJob] = {}
+        self._open: dict[str, tuple[int, PictureJob]] = {}
+        self._shown = self._seen = 0  # how many wishes there were, and which of them the newest picture is of
         self._newest: Results | None = None
 
     def show(self, job: PictureJob) -> None:
         """What is to be seen now; whatever waits of this stream is forgotten."""
         self._hear()
-        self._open[self._wire.submit(job)] = job
+        self._shown += 1
+        self._open[self._wire.submit(job)] = self._shown, job
 
     def take(self) -> Results | None:
         """The newest picture that came since the last call, or None."""
@@ -59,9 +61,10 @@ class Live:
 
     def wait(self) -> Results:
         """The picture of the last `show`, once it is there; raises `InvalidRequest` when nothing was shown since the last picture."""
-        while self._open:
-            self._hear()
+        self._hear()
+        while any(number == self._shown for number, _ in self._open.values()):  # what became of the others is heard by and by
             self._wire.pause()
+            self._hear()
         newest, self._newest = self._newest, None
         if newest is None:
             raise InvalidRequest("Nothing was shown in this live stream that is not drawn already. Call show() first.")
@@ -83,7 +86,7 @@ class Live:
         self.close()
 
     def _hear(self) -> None:
-        for job_id, job in list(self._open.items()):
+        for job_id, (number, job) in list(self._open.items()):
             for event in self._wire.take(job_id):
                 try:
                     outcome = self._wire.settled(job_id, event)
@@ -94,7 +97,8 @@ class Live:
                     self._forget(job_id)
                     raise
                 if isinstance(outcome, Pictures):
-                    self._newest = results_of(outcome, job)
+                    if number > self._seen:
+                        self._seen, self._newest = number, results_of(outcome, job)
                     self._forget(job_id)
                     break
 

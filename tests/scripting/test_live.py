@@ -10,11 +10,13 @@ import pytest
 from PIL import Image
 from scripted_worker import pixels
 
+from backend.live import Live, Wire
 from backend.scripting import Studio, draft, portrait_job
 from protocol.errors import InvalidRequest, NoFace
 from protocol.geometry import Extent
 from protocol.jobs import FacePass, PictureJob, Sampling, SecondPass, Shortcut
 from protocol.limits import QUEUED_PER_CLIENT
+from protocol.results import MadePicture, Pictures
 
 
 def wish(seed: int, words: str = "steps=2 step_s=0.01") -> PictureJob:
@@ -33,6 +35,29 @@ def test_of_a_hundred_wishes_shown_at_once_the_last_is_drawn_and_none_is_refused
         assert shows(live.wait()[0].image, 100)
         assert live.take() is None
     assert studio.status().queued == 0
+
+
+def test_what_is_heard_late_of_an_older_wish_is_not_waited_for_and_does_not_take_the_newer_ones_place() -> None:
+    """News of older wishes may be lost, and come with a later heartbeat."""
+    heard: dict[str, list[Pictures]] = {"2": [drawn(2)]}
+    wire = Wire(
+        submit=lambda job: str(job.sampling.seed),
+        take=lambda job_id: heard.pop(job_id, []),  # type: ignore[arg-type, return-value]
+        settled=lambda _, outcome: outcome,  # type: ignore[arg-type, return-value]
+        leave=lambda _: None,
+        cancel=lambda _: None,
+        pause=lambda: pytest.fail("the picture is there"),
+    )
+    live = Live(wire)
+    live.show(wish(1))
+    live.show(wish(2))
+    assert live.wait()[0].seed == 2
+    heard["1"] = [drawn(1)]
+    assert live.take() is None
+
+
+def drawn(seed: int) -> Pictures:
+    return Pictures((MadePicture(pixels(seed, Extent(8, 8)), seed),), "m")
 
 
 def test_pictures_follow_while_wishes_go_on(studio: Studio) -> None:
