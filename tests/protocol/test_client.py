@@ -1,14 +1,14 @@
 from __future__ import annotations
 
 import re
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from fake_backend import FakeBackend, pump
+from waits import Watch
 
 from protocol.client import Client
 from protocol.discovery import CONNECTION_FILE, note_starting, write_connection
@@ -254,24 +254,7 @@ def test_a_job_that_cannot_be_meant_is_refused_before_it_is_sent(client: Client)
     assert client.jobs() == {}
 
 
-class Stopwatch:
-    """How long each call of a host took, in seconds of the clock on the wall: who waits spends no time of the processor."""
-
-    def __init__(self) -> None:
-        self.took: list[float] = []
-
-    def __call__(self, call: Callable[..., object], *args: object) -> None:
-        start = time.perf_counter()
-        call(*args)
-        self.took.append(time.perf_counter() - start)
-
-    @property
-    def nobody_waited(self) -> bool:
-        """Whether nine of ten calls were quick: the others may have been interrupted by what else runs on this machine."""
-        return statistics.quantiles(self.took, n=10)[8] < 0.05
-
-
-def press(client: Client, backend: FakeBackend, clock: Clock, watch: Stopwatch, times: int) -> None:
+def press(client: Client, backend: FakeBackend, clock: Clock, watch: Watch, times: int) -> None:
     """All that a host calls, while the backend is there and says nothing, and when it is gone."""
     pump(client, backend, linked(Link.CONNECTED))
     for stopped in (False, True):
@@ -285,8 +268,8 @@ def press(client: Client, backend: FakeBackend, clock: Clock, watch: Stopwatch, 
 
 
 def test_no_call_of_a_host_waits_whatever_the_backend_does(client: Client, backend: FakeBackend, clock: Clock) -> None:
-    press(client, backend, clock, watch := Stopwatch(), times=60)
-    assert watch.nobody_waited, watch.took
+    press(client, backend, clock, watch := Watch(), times=60)
+    assert watch.nobody_waited, watch.waited
 
 
 def test_a_call_that_waits_for_the_backend_would_be_noticed(
@@ -294,7 +277,7 @@ def test_a_call_that_waits_for_the_backend_would_be_noticed(
 ) -> None:
     """The unsafe twin: one of the three calls looks whether something comes, and gives it a tenth of a second."""
     monkeypatch.setattr(client, "ask_status", lambda: time.sleep(0.1))
-    press(client, backend, clock, watch := Stopwatch(), times=5)
+    press(client, backend, clock, watch := Watch(), times=5)
     assert not watch.nobody_waited
 
 
