@@ -1,8 +1,8 @@
 """`likeness bench protocol`: what the way from a host to the backend and back costs, with a pipeline that does nothing.
 
-All ways are measured in turns, so that a busy machine is busy for all of them: ours; its floor (the same bytes written to the spool and
-sent through CURVE, nothing else); two copies in memory; the way of others (PNG of level 1 over HTTP up, over a websocket down, as clients
-of ComfyUI do); and what the add-ons do with the pixels at their end.
+All ways are measured in turns, so that a busy machine is busy for all of them: ours, with planes in the message and with planes handed over
+in files; its floor (the same bytes written to the spool and sent through CURVE, nothing else); two copies in memory; the way of others (PNG
+of level 1 over HTTP up, over a websocket down, as clients of ComfyUI do); and what the add-ons do with the pixels at their end.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ from .speed.goals import Figure, Report
 from .speed.serving import heartbeat, queueing
 from .speed.turns import Check, Clock, Way, check_same, in_turns
 
-TRIP_S, FLOOR, COPIES, FIELD = 0.020, 1.5, 57.0, 0.08
+TRIP_S, STRETCH_S, FLOOR, COPIES, FIELD = 0.020, 0.005, 1.5, 57.0, 0.08
 """Targets: seconds there and back; beside spool and CURVE; and what 20 ms are beside 0.35 ms for two copies of 4 MiB, and beside 246 ms for
-PNG, all on the machine on which the goals were set. The stretch of 5 ms would be 15 and 0.02."""
+PNG, all on the machine on which the goals were set. The stretch of 5 ms would be 15 and 0.02; it is meant for planes that are handed over,
+whose goal is the same 20 ms, and to be no dearer than frames."""
 PICTURE_S, FEW_S = 1.40, 0.14
 """An InstantID picture of 1024 x 1024 on an H200, by the budget (text 10 ms, steps 30 x 45, decoding 40): 30 steps with guidance, and 4
 without, which are half the arithmetic each."""
@@ -73,12 +74,14 @@ def measure(side: int, rounds: int, jobs: int = 0, say: Callable[[str], None] = 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         client = stack.enter_context(own_backend(folder / "state"))
+        frames = connect(folder / "state", start=False, program="bench", handover=False)
+        stack.callback(frames.close)
         say(f"there and back, {rounds} rounds")
-        rows = [_Row(row) for row in in_turns(_ways(stack, folder, client, canvas), rounds, clock)]
+        rows = [_Row(row) for row in in_turns(_ways(stack, folder, frames, client, canvas), rounds, clock)]
         growth = _growth(client, jobs) if jobs else None
     figures = [*_trips(rows), *_pixel_work(rows)]
     say("framing")
-    figures[5:5] = framing(side, rounds, clock)
+    figures[7:7] = framing(side, rounds, clock)
     for measured in (queueing, heartbeat):
         say("a backend at work")
         with tempfile.TemporaryDirectory() as folder, own_backend(Path(folder) / "state", "busy") as client:
@@ -92,8 +95,9 @@ def measure(side: int, rounds: int, jobs: int = 0, say: Callable[[str], None] = 
     return Report("The way to the backend and back", setting, tuple(order), notes, missing)
 
 
-def _ways(stack: ExitStack, folder: Path, client: Client, canvas: Canvas) -> dict[str, Way]:
-    """What takes turns; every way that brings pixels back is asked whether they are the same."""
+def _ways(stack: ExitStack, folder: Path, frames: Client, handing: Client, canvas: Canvas) -> dict[str, Way]:
+    """What takes turns; every way that brings pixels back is asked whether they are the same. `frames` sends planes in the message,
+    `handing` hands them over in files."""
     side = canvas.picture.extent.width
     curve = stack.enter_context(RawCurve(folder / "curve"))
     png = stack.enter_context(PngServer())
@@ -109,9 +113,10 @@ def _ways(stack: ExitStack, folder: Path, client: Client, canvas: Canvas) -> dic
         np.copyto(copies, pixels)
 
     return {
-        "ours": lambda: _trip(client, canvas),
-        "ours, 30 steps": lambda: _trip(client, canvas, STEPS),
-        "ours, 4 steps": lambda: _trip(client, canvas, FEW),
+        "ours": lambda: _trip(frames, canvas),
+        "handed over": lambda: _trip(handing, canvas),
+        "ours, 30 steps": lambda: _trip(frames, canvas, STEPS),
+        "ours, 4 steps": lambda: _trip(frames, canvas, FEW),
         "spool": lambda: _spool_alone(spool, canvas),
         "CURVE": lambda: curve.round_trip([canvas.picture.data], side * side * 4),
         "two copies": copied,
@@ -137,9 +142,14 @@ def _trips(rows: list[_Row]) -> list[Figure]:
         return Figure("G3", f"the same, of {what}", middle["ours"] / picture_s, target, "%", "", {"and previews at once": middle[previews]})
 
     equal = "pixels equal bit for bit"
+    reached = "met" if middle["handed over"] <= STRETCH_S else "not met"
+    stretch = f"{equal}; stretch {1000 * STRETCH_S:.0f} ms: {reached}"
+    lighter = statistics.median(row.ratio("handed over", "ours") for row in rows)
     return [
-        Figure("G3", "RGBA there and back, nothing drawn", middle["ours"], TRIP_S, "s", equal),
-        Figure("G3", "the same, beside its floor", beside("spool", "CURVE"), FLOOR, "", "", parts("ours", "spool", "CURVE")),
+        Figure("G3", "RGBA there and back, nothing drawn, in frames", middle["ours"], TRIP_S, "s", equal),
+        Figure("G3", "the same, planes handed over in files", middle["handed over"], TRIP_S, "s", stretch),
+        Figure("G3", "the same, beside frames", lighter, 1.0, "", equal, parts("ours", "handed over")),
+        Figure("G3", "in frames, beside their floor", beside("spool", "CURVE"), FLOOR, "", "", parts("ours", "spool", "CURVE")),
         Figure("G3", "the same, beside two copies in memory", beside("two copies"), COPIES, "", "stretch 15", parts("two copies")),
         Figure("G3", "the same, beside PNG, HTTP and a websocket", beside("PNG"), FIELD, "", equal, parts("PNG")),
         share(f"an H200's picture in {STEPS} steps", PICTURE_S, PICTURE_SHARE, "ours, 30 steps"),

@@ -55,9 +55,10 @@ def connect(
     program: str = "script",
     options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    handover: bool = True,
 ) -> Client:
     """A connected client. With `start`, a backend is started when none runs; else `NotRunning`, `VersionMismatch` or `NotOurKey`."""
-    client = Client(state, client_id or uuid.uuid4().hex, program=program)
+    client = Client(state, client_id or uuid.uuid4().hex, program=program, handover=handover)
     try:
         _wait_until_connected(client, state, (lambda: start_detached(state, options, environ)) if start else None)
     except BaseException:

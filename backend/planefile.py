@@ -1,4 +1,5 @@
-"""A file of planes behind each other, as the server and its workers exchange them: written privately, mapped and not read."""
+"""A file of planes behind each other, as the server and its workers exchange them: written privately; mapped, or read where another
+program may still have the file open."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ import mmap
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from protocol.handover import read_exactly
 
 Buffer = bytes | bytearray | memoryview
 
@@ -28,3 +31,11 @@ def map_planes(path: Path, lengths: Sequence[int]) -> list[memoryview]:
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
     return [view[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def read_planes(path: Path, lengths: Sequence[int]) -> list[bytes]:
+    """The planes of a file that somebody else can make shorter: then this raises `OSError`, where looking at a map ends the process."""
+    if not sum(lengths):
+        return [b"" for _ in lengths]
+    with path.open("rb", buffering=0) as file:
+        return [read_exactly(file.fileno(), length) for length in lengths]

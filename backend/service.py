@@ -16,12 +16,14 @@ import zmq
 
 from protocol.discovery import Connection, Lock, make_private_folder, note_starting, remove_connection, write_connection
 from protocol.frozen import frozen
+from protocol.handover import FOLDER
 from protocol.transport import ServerSocket, new_keys
 from protocol.version import VERSION
 
 from .characters import CharacterStore
 from .server.broker import Broker, Facts
 from .server.dispatch import Dispatcher
+from .server.handover import Handover
 from .server.process import WorkerProcess
 from .server.queue import Limits
 from .server.spool import Spool
@@ -72,11 +74,13 @@ class Service:
         server, client = new_keys(), new_keys()
         self._door = ServerSocket(self._context, server, client.public)
         self._spool = Spool(setup.state / "spool")
+        self._handover = Handover(setup.state / FOLDER, self._spool.planes_folder)
         self._supervisor = Supervisor(setup.devices, self._spawn, setup.patience)
         facts = Facts(setup.release, os.getpid(), self._epoch)
         shelf = CharacterStore(characters_of(setup.state))
-        self.broker = Broker(self._door, self._supervisor, shelf, facts, time.monotonic, self._spool.disk_free)
-        self.broker.attach(Dispatcher(self._spool, self._supervisor, self.broker.tell, time.time, setup.limits))
+        self.broker = Broker(self._door, self._supervisor, shelf, facts, time.monotonic, self._spool.disk_free, self._handover)
+        jobs = Dispatcher(self._spool, self._supervisor, self.broker.tell, time.time, setup.limits, self._handover)
+        self.broker.attach(jobs)
         connection = Connection(
             endpoint=self._door.endpoint,
             server_key=server.public,
@@ -101,6 +105,7 @@ class Service:
         self._supervisor.close()
         self._door.close()
         self._context.destroy(linger=0)
+        self._handover.close()
         self._spool.close()
         self._lock.release()
 

@@ -41,7 +41,8 @@ class Core:
             store = Store(_own_folder())
             launcher = Launcher(Path(__file__).resolve().parent, host="Krita", install="run `likeness krita install` once")
             folder = launcher.state_folder() or state_folder(os.environ)
-            client = Client(folder, store.client_id(), program=f"Krita {krita.Krita.instance().version()}")
+            program = f"Krita {krita.Krita.instance().version()}"
+            client = Client(folder, store.client_id(), program=program, handover=True)
             self._presenter = Presenter(KritaHost(), client, launcher, store)
             self._presenter.listen(self._heard)
             self._timer = QtCore.QTimer()

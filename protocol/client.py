@@ -1,4 +1,5 @@
-"""The client: no threads, nothing blocks. A host calls `poll()` from a timer; everything else returns in well under a millisecond.
+"""The client: nothing blocks, and no thread but one for files where a host allows it (`handover`). A host calls `poll()` from a timer;
+everything else returns in well under a millisecond.
 
 It finds the backend, greets, repeats requests until they are answered, sees heartbeats stop, and connects again. Whatever it was told
 before, every job reaches exactly one final `JobUpdate`.
@@ -9,7 +10,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import zmq
@@ -22,6 +24,7 @@ from .errors import (
     LikenessError,
     Lost,
     NotGreeted,
+    NotHandedOver,
     NotOurKey,
     NotRunning,
     Starting,
@@ -30,8 +33,9 @@ from .errors import (
     error_from_wire,
 )
 from .events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .handover import Apart, Courier, apart
 from .jobs import Job
-from .limits import LOST_S, PING_S, RESEND_S
+from .limits import LOST_S, PING_S
 from .messages import (
     Acknowledge,
     AskCharacters,
@@ -59,8 +63,8 @@ from .messages import (
     Submit,
     Welcome,
 )
+from .outbox import Outbox
 from .results import WorkerStage
-from .shapes import Buffer
 from .transport import ClientSocket, Sign
 
 RETRY_S = 0.5
@@ -69,15 +73,11 @@ MESSAGES_PER_POLL = 32
 """So that one `poll()` stays short when a burst of events waits."""
 
 
-@dataclass
-class _Pending:
-    request: Request
-    frames: list[Buffer]
-    sent_at: float | None = None
-
-
 class Client:
-    """One host's way to the backend. `client_id` (32 hexadecimal digits) is kept by the host over its restarts, to find its jobs again."""
+    """One host's way to the backend. `client_id` (32 hexadecimal digits) is kept by the host over its restarts, to find its jobs again.
+
+    With `handover`, large planes go through files where that is possible, which a thread writes and reads; else all go in messages.
+    """
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Client:
         client_id: str,
         *,
         program: str = "",
+        handover: bool = False,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -94,6 +95,7 @@ class Client:
         self.worker_sentence = ""
         self.release = ""
         self._folder, self._client_id, self._program, self._clock = folder, client_id, program, clock
+        self._handover = handover
         self._own_context = context is None
         self._context = context or zmq.Context()
         self._requests, self._replies = request_codec(), reply_codec()
@@ -101,7 +103,7 @@ class Client:
         self._tried: Connection | None = None
         self._open = self._greeted = False
         self._number = 0
-        self._pending: dict[int, _Pending] = {}
+        self._outbox = Outbox(self._requests, Courier() if handover else None)
         self._jobs: dict[str, JobUpdate | None] = {}
         self._events: list[Event] = []
         self._next_try = self._last_poll = self._last_heard = self._last_sent = clock()
@@ -183,6 +185,9 @@ class Client:
             self._watch(self._socket, now)
         if self._socket is not None:
             self._read(self._socket, now)
+        for frames, planes in self._outbox.hear():  # replies whose planes came in files
+            with suppress(LikenessError):
+                self._take(self._replies.decode(frames, lambda _, planes=planes: planes))
         if self._socket is not None and self._open:
             self._speak(self._socket, now)
         events, self._events = self._events, []
@@ -190,7 +195,9 @@ class Client:
 
     def wait(self, timeout_s: float) -> None:
         """Return when something came, or after `timeout_s`: for scripts, which have no timer. A host never calls it."""
-        if self._socket is not None:
+        if self._outbox.busy:
+            self._outbox.wait(min(timeout_s, PING_S / 2))
+        elif self._socket is not None:
             self._socket.wait(min(timeout_s, PING_S / 2))
         else:
             time.sleep(min(timeout_s, RETRY_S / 5))
@@ -198,6 +205,7 @@ class Client:
     def close(self) -> None:
         """Leave at once; accepted jobs go on."""
         self._drop()
+        self._outbox.close()
         if self._own_context:
             self._context.destroy(linger=0)
 
@@ -229,7 +237,7 @@ class Client:
             match sign:
                 case Sign.OPEN:
                     self._open, self._last_heard, self._last_sent = True, now, now
-                    socket.send(self._requests.encode(Hello(self._next(), self._client_id, self._program)))
+                    socket.send(self._requests.encode(self._hello()))
                 case Sign.STRANGER | Sign.KEY_UNKNOWN:
                     self._drop()
                     self._not_let_in(now)
@@ -262,8 +270,7 @@ class Client:
         self._socket = None
         self._open = self._greeted = False
         self._next_try = self._clock() + RETRY_S
-        for pending in self._pending.values():
-            pending.sent_at = None
+        self._outbox.again()
 
     def _change(self, link: Link, sentence: str = "") -> None:
         if (link, sentence) != (self.link, self.sentence):
@@ -273,7 +280,7 @@ class Client:
     @property
     def idle(self) -> bool:
         """Whether the backend answered everything that was asked."""
-        return not self._pending
+        return not self._outbox
 
     # What goes out -------------------------------------------------------------------------------------------------------------------
     def _next(self) -> int:
@@ -281,21 +288,23 @@ class Client:
         return self._number
 
     def _ask(self, request: Request) -> int:
-        self._pending[request.request] = _Pending(request, self._requests.encode(request))
+        """Send a request, at once where that is possible: a host's timer may not tick again for a while."""
+        now = self._clock()
+        self._outbox.add(request, now)
+        if self._socket is not None and self._open and self._greeted:
+            self._outbox.send(self._socket.send, now)
         return request.request
+
+    def _hello(self) -> Hello:
+        return Hello(self._next(), self._client_id, self._program, self._handover)
 
     def _speak(self, socket: ClientSocket, now: float) -> None:
         if now - self._last_sent >= PING_S:
-            greeting = Ping(self._next()) if self._greeted else Hello(self._next(), self._client_id, self._program)
+            greeting = Ping(self._next()) if self._greeted else self._hello()
             socket.send(self._requests.encode(greeting))
             self._last_sent = now
-        if not self._greeted:
-            return
-        for pending in self._pending.values():
-            if pending.sent_at is None or now - pending.sent_at > RESEND_S:
-                if not socket.send(pending.frames):
-                    return
-                pending.sent_at = now
+        if self._greeted:
+            self._outbox.send(socket.send, now)
 
     # What comes in -------------------------------------------------------------------------------------------------------------------
     def _read(self, socket: ClientSocket, now: float) -> None:
@@ -305,7 +314,9 @@ class Client:
                 return
             self._last_heard = now
             try:
-                self._take(self._replies.decode(frames))
+                self._take(self._replies.decode(frames, apart))
+            except Apart as reply:
+                self._outbox.bring(self._replies.request_number(frames), frames, reply.handed)
             except VersionMismatch as error:
                 self._drop()
                 self._change(Link.WRONG_VERSION, str(error))
@@ -318,6 +329,7 @@ class Client:
         match reply:
             case Welcome():
                 self._greeted, self.release = True, reply.release
+                self._outbox.enter(self._folder, reply.handover)
                 self._change(Link.CONNECTED)
                 self._tell_worker(reply.worker, reply.sentence)
             case Pong():
@@ -327,14 +339,14 @@ class Client:
                 self._refuse(reply)
             case JobUpdate():
                 if reply.request is not None:
-                    self._pending.pop(reply.request, None)
+                    self._outbox.answered(reply.request)
                 self._update(reply)
             case Preview():
                 self._events.append(reply)
             case _:
-                if (pending := self._pending.pop(reply.request, None)) is not None:
-                    if isinstance(pending.request, Acknowledge):
-                        self._jobs.pop(pending.request.job_id, None)
+                if (request := self._outbox.answered(reply.request)) is not None:
+                    if isinstance(request, Acknowledge):
+                        self._jobs.pop(request.job_id, None)
                     self._events.append(reply)
 
     def _refuse(self, reply: Rejected) -> None:
@@ -346,16 +358,19 @@ class Client:
             self._drop()
             self._change(Link.WRONG_VERSION, reply.sentence)
             return
-        pending = self._pending.pop(reply.request, None)
-        if pending is None:
+        if reply.code == NotHandedOver.code:
+            self._outbox.without_files(reply.request)
             return
-        if isinstance(pending.request, Submit):
-            self._jobs.pop(pending.request.job_id, None)
-        if isinstance(pending.request, Inquire) and reply.code == UnknownJob.code:
+        request = self._outbox.answered(reply.request)
+        if request is None:
+            return
+        if isinstance(request, Submit):
+            self._jobs.pop(request.job_id, None)
+        if isinstance(request, Inquire) and reply.code == UnknownJob.code:
             gone = Fault(reply.code, reply.sentence)
-            self._update(JobUpdate(pending.request.job_id, Stage.FAILED, fault=gone))
+            self._update(JobUpdate(request.job_id, Stage.FAILED, fault=gone))
             return
-        self._events.append(Refused(pending.request, error_from_wire(reply.code, reply.sentence), reply.retry_after_s))
+        self._events.append(Refused(request, error_from_wire(reply.code, reply.sentence), reply.retry_after_s))
 
     def _update(self, update: JobUpdate) -> None:
         """Tell the host, unless the job is final already."""
@@ -368,8 +383,7 @@ class Client:
 
     def _compare(self, briefs: tuple[JobBrief, ...]) -> None:
         """Inquire after jobs of which the backend's heartbeat says something else than we know: an event was lost."""
-        waiting = [pending.request for pending in self._pending.values()]
-        asked = {request.job_id for request in waiting if isinstance(request, Inquire | Submit | Acknowledge)}
+        asked = {request.job_id for request in self._outbox if isinstance(request, Inquire | Submit | Acknowledge)}
         theirs = {brief.job_id: brief.stage for brief in briefs}
         for job_id in {*theirs, *self._jobs} - asked:
             known = self._jobs.get(job_id)

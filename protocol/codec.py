@@ -13,12 +13,14 @@ import msgpack  # pyright: ignore[reportMissingTypeStubs]
 
 from .errors import BadMessage, InvalidRequest, TooLarge, Unsupported
 from .limits import FRAME_BYTES, HEADER_BYTES, HEADER_ITEMS, MESSAGE_BYTES, PLANES
-from .messages import Reply, Request
+from .messages import Handed, Reply, Request
 from .planes import Layout
-from .shapes import Buffer, Frames, Problem, tagged
+from .shapes import Buffer, Frames, Problem, shape_of, tagged
 from .version import PREAMBLE, VERSION, Version, read_preamble
 
 M = TypeVar("M")
+Borrow = Callable[[Handed], Sequence[Buffer]]
+"""Finds planes that were handed over in a file; raises `NotHandedOver`."""
 _msgpack = cast("Any", msgpack)  # it has no type hints
 _unpackb: Callable[..., Any] = _msgpack.unpackb
 _packb: Callable[..., bytes] = _msgpack.packb
@@ -30,33 +32,41 @@ class Codec(Generic[M]):
 
     def __init__(self, kinds: tuple[type[M], ...], unpack: Callable[..., Any] = _unpackb) -> None:
         self._shape = tagged("kind", kinds)
+        self._handed = shape_of(Handed)
         self._unpack = unpack
 
-    def encode(self, message: M) -> list[Buffer]:
-        """`[preamble, header, *planes]`; raises `InvalidRequest` (or `TooLarge`) naming the field that is outside of its bounds."""
-        header, planes = self.encode_header(message)
-        return [PREAMBLE, header, *planes]
+    def encode(self, message: M, handle: str | None = None) -> list[Buffer]:
+        """`[preamble, header, *planes]`; raises `InvalidRequest` (or `TooLarge`) naming the field that is outside of its bounds.
 
-    def encode_header(self, message: M) -> tuple[bytes, list[Buffer]]:
+        With a `handle`, of a file that has the planes one behind the other: `[preamble, header]`, which says so.
+        """
+        header, planes = self.encode_header(message, handle)
+        return [PREAMBLE, header] if handle is not None else [PREAMBLE, header, *planes]
+
+    def encode_header(self, message: M, handle: str | None = None) -> tuple[bytes, list[Buffer]]:
         """Header and planes without the preamble, as the spool keeps them."""
         frames = Frames()
         try:
-            header = _packb(self._shape.write(message, "", frames), use_bin_type=True)
+            value = self._shape.write(message, "", frames)
+            if handle is not None:
+                handed = Handed(handle, tuple(memoryview(plane).nbytes for plane in frames.buffers))
+                value["handed"] = self._handed.write(handed, "handed", frames)
+            header = _packb(value, use_bin_type=True)
         except Problem as problem:
             raise InvalidRequest(f"{problem}. {InvalidRequest.cure}") from problem
         _check_sizes(header, frames.buffers, TooLarge)
         return header, frames.buffers
 
-    def decode(self, frames: Sequence[Buffer]) -> M:
-        """The message in `frames`; planes refer to the frames' memory.
+    def decode(self, frames: Sequence[Buffer], borrow: Borrow | None = None) -> M:
+        """The message in `frames`; planes refer to the frames' memory, or to what `borrow` gives for those that were handed over.
 
-        Raises `VersionMismatch`, `Unsupported` (unknown kind), `BadMessage`, `TooLarge` or `BadPicture`.
+        Raises `VersionMismatch`, `Unsupported` (unknown kind), `BadMessage`, `TooLarge`, `BadPicture`, and what `borrow` raises.
         """
         if not 2 <= len(frames) <= 2 + PLANES:
             raise BadMessage(f"The message has {len(frames)} frames; 2 to {2 + PLANES} are allowed. {BadMessage.cure}")
-        return self.decode_header(frames[1], frames[2:], read_preamble(bytes(frames[0][:16])))
+        return self.decode_header(frames[1], frames[2:], read_preamble(bytes(frames[0][:16])), borrow)
 
-    def decode_header(self, header: Buffer, planes: Sequence[Buffer] = (), version: Version = VERSION) -> M:
+    def decode_header(self, header: Buffer, planes: Sequence[Buffer] = (), version: Version = VERSION, borrow: Borrow | None = None) -> M:
         """The message of a header and its planes, written by a side of this version."""
         _check_sizes(header, planes, BadMessage)
         frames = Frames(list(planes), lenient=version.minor > VERSION.minor)
@@ -64,11 +74,13 @@ class Codec(Generic[M]):
             value = self._header(header)
             if value["kind"] not in self._shape.records:
                 raise Unsupported(f"The message is of the kind {value['kind'][:40]!r}, which this side does not know. {Unsupported.cure}")
+            if borrow is not None and "handed" in value:
+                frames.buffers = self._borrowed(value.pop("handed"), frames, borrow)
             message = self._shape.read(value, "", frames)
         except Problem as problem:
             raise BadMessage(f"The message does not follow the specification: {problem}. {BadMessage.cure}") from problem
-        if len(frames.taken) != len(planes):
-            raise BadMessage(f"{len(planes) - len(frames.taken)} frames of the message are not referred to. {BadMessage.cure}")
+        if len(frames.taken) != len(frames.buffers):
+            raise BadMessage(f"{len(frames.buffers) - len(frames.taken)} frames of the message are not referred to. {BadMessage.cure}")
         return cast(M, message)
 
     def plane_lengths(self, header: Buffer) -> list[int]:
@@ -85,6 +97,18 @@ class Codec(Generic[M]):
         except (Problem, LookupError, TypeError):
             return 0
         return number if type(number) is int and 0 <= number <= 2**53 else 0
+
+    def _borrowed(self, value: object, frames: Frames, borrow: Borrow) -> list[Buffer]:
+        """The planes of a message that has none behind it, each of the length that it says."""
+        handed = cast(Handed, self._handed.read(value, "handed", frames))
+        if frames.buffers:
+            raise Problem("handed", "stands in a message that has frames")
+        if sum(handed.lengths) > MESSAGE_BYTES:
+            raise TooLarge(f"The pictures of the message have {sum(handed.lengths)} bytes; {MESSAGE_BYTES} are allowed. {TooLarge.cure}")
+        buffers = list(borrow(handed))
+        if [memoryview(buffer).nbytes for buffer in buffers] != list(handed.lengths):
+            raise Problem("handed", "has other lengths than what lies there")
+        return buffers
 
     def _header(self, header: Buffer) -> dict[str, Any]:
         try:

@@ -35,6 +35,7 @@ LikenessError
     ├── VersionMismatch
     ├── BadMessage           a message that does not follow the specification
     ├── Unsupported          a kind of message that this side does not know
+    ├── NotHandedOver        planes do not lie where a message says
     └── NotGreeted           a request before Hello
 """
 
@@ -284,6 +285,13 @@ class Unsupported(ConnectionProblem):
 
     code: ClassVar[str] = "unsupported"
     cure: ClassVar[str] = "Update the older of the two."
+
+
+class NotHandedOver(ConnectionProblem):
+    """The pictures of a message do not lie in the file that it names, or not as it says."""
+
+    code: ClassVar[str] = "not-handed-over"
+    cure: ClassVar[str] = "The client sends them in the message by itself."
 
 
 class NotGreeted(ConnectionProblem):

@@ -99,6 +99,16 @@ KEEP_ACKNOWLEDGED_BYTES = 2 * 1024**3
 DISK_RESERVE_BYTES = 64 * 1024 * 1024
 """Free space that a new job must leave: the results of the jobs before it need room too."""
 
+# Planes in files ----------------------------------------------------------------------------------------------------------------------
+HANDOVER_LEAST_BYTES = 256 * 1024
+"""Less than this is sent in the message: two files and a look into a folder cost as much as encrypting it."""
+HANDOVER_FILES = 256
+"""Files of one client that are looked at in its folder; more than this is no way of working, and they are taken away."""
+HANDOVER_KEEP_S = 30.0
+"""A file that lies in a client's folder at two looks, so long apart, was left by somebody who died."""
+HANDOVER_PATIENCE_S = 1.0
+"""Planes that are not written by then, as the disk has other things to do, go in the message."""
+
 # How long -----------------------------------------------------------------------------------------------------------------------------
 HANDSHAKE_MS = 1000
 """A peer that says nothing: 300 of them were gone after a second, while a good client was served in 3 ms. libzmq's default is 30 s."""
@@ -122,6 +132,8 @@ Note = Annotated[str, Text(256)]
 JobId = Annotated[str, Hex(32)]
 """Minted by the client (a random UUID), so that submitting twice is one job."""
 ClientId = Annotated[str, Hex(32)]
+Handle = Annotated[str, Hex(32)]
+"""Names a file within one client's folder, or that folder: random, and never a path."""
 
 # Numbers ----------------------------------------------------------------------------------------------------------------------------
 Fraction = Annotated[float, Between(0.0, 1.0)]

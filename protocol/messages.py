@@ -13,14 +13,17 @@ from .frozen import frozen
 from .jobs import About, Job, Reading
 from .limits import (
     CHARACTERS_PER_PAGE,
+    FRAME_BYTES,
     JOBS_PER_CLIENT,
     MODELS,
     PHOTOS,
+    PLANES,
     RECOGNISERS,
     Between,
     ClientId,
     Count,
     Fraction,
+    Handle,
     Items,
     JobId,
     Name,
@@ -55,6 +58,18 @@ class Stage(Enum):
         return self in (Stage.DONE, Stage.FAILED, Stage.CANCELLED)
 
 
+@frozen
+class Handed:
+    """Where the planes of a message are that are not behind it: in one file, one behind the other, in the order of their frames.
+
+    It stands in the header beside the fields of the message (`handed`), as it says how planes travel and nothing about what is asked.
+    """
+
+    handle: Handle
+    lengths: Annotated[tuple[Annotated[int, Between(1, FRAME_BYTES)], ...], Items(PLANES, least=1)]
+    """Bytes of each plane."""
+
+
 # Requests ----------------------------------------------------------------------------------------------------------------------------
 @frozen
 class Hello:
@@ -63,6 +78,8 @@ class Hello:
     request: RequestNumber
     client: ClientId
     program: Note = ""
+    handover: bool = False
+    """Whether this client can put planes into files of the state folder, and read them there."""
 
 
 @frozen
@@ -112,6 +129,8 @@ class Fetch:
 
     request: RequestNumber
     job_id: JobId
+    handover: bool = False
+    """Whether its planes may come in a file."""
 
 
 @frozen
@@ -189,6 +208,8 @@ class Welcome:
     worker: WorkerStage
     sentence: Sentence = ""
     """Why nothing is computed at the moment; empty when all is well."""
+    handover: Handle | None = None
+    """The folder through which planes may be handed over; None: they go in the message."""
 
 
 @frozen
@@ -337,4 +358,3 @@ Request: TypeAlias = (
 Reply: TypeAlias = (
     Welcome | Pong | Accepted | Rejected | JobUpdate | Preview | Fetched | Done | StatusReport | Models | Characters | CharacterPhotos
 )
-Message: TypeAlias = Request | Reply

@@ -9,6 +9,7 @@ import logging
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 from protocol.checks import check_job
@@ -50,6 +51,7 @@ from protocol.results import CharacterCard, Status
 from protocol.shapes import Buffer
 
 from .dispatch import Dispatcher, sentence_of
+from .handover import Handover
 from .supervisor import Supervisor
 
 _MESSAGES_PER_TURN = 64
@@ -132,9 +134,17 @@ class Broker:
     """Answers clients and drives the dispatcher. `clock` gives seconds that never go back."""
 
     def __init__(
-        self, door: Door, supervisor: Supervisor, shelf: Shelf, facts: Facts, clock: Callable[[], float], disk_free: Callable[[], int]
+        self,
+        door: Door,
+        supervisor: Supervisor,
+        shelf: Shelf,
+        facts: Facts,
+        clock: Callable[[], float],
+        disk_free: Callable[[], int],
+        handover: Handover | None = None,
     ) -> None:
         self._door, self._supervisor, self._shelf, self._facts = door, supervisor, shelf, facts
+        self._handover = handover or Handover(None, Path())
         self._clock, self._disk_free = clock, disk_free
         self._started = self.last_request = clock()
         self._requests, self._replies = request_codec(), reply_codec()
@@ -199,23 +209,26 @@ class Broker:
     # Inside ------------------------------------------------------------------------------------------------------------------------------
     def _hear(self, peer: bytes, frames: list[Buffer]) -> None:
         self.last_request = self._clock()
+        loan = self._handover.loan(self._clients.get(peer, ""))
         try:
-            request = self._requests.decode(frames)
+            request = self._requests.decode(frames, loan.take)
             if not isinstance(request, Hello) and peer not in self._clients:
                 raise NotGreeted
-            self._answer(peer, request)
+            self._answer(peer, request, loan.path)
         except LikenessError as error:
             self._reject(peer, frames, error)
         except Exception as error:  # as in _tick
             self._complain("a request could not be answered", error)
             self._reject(peer, frames, ServiceError(f"The backend failed at this request ({type(error).__name__}). {ServiceError.cure}"))
+        finally:
+            loan.close()
 
     def _reject(self, peer: bytes, frames: list[Buffer], error: LikenessError) -> None:
         retry = 2.0 if isinstance(error, Busy) else None
         with suppress(LikenessError):
             self._send(peer, Rejected(self._requests.request_number(frames), error.code, sentence_of(error), retry))
 
-    def _answer(self, peer: bytes, request: Request) -> None:
+    def _answer(self, peer: bytes, request: Request, taken: Path | None) -> None:
         match request:
             case Hello():
                 self._greet(peer, request)
@@ -225,23 +238,23 @@ class Broker:
                 self._send(peer, Pong(request.request, stage, briefs, sentence))
             case Submit():
                 check_job(request.job)
-                self.dispatcher.submit(self._clients[peer], request)
+                self.dispatcher.submit(self._clients[peer], request, taken)
                 self._send(peer, Accepted(request.request, request.job_id))
-            case Cancel() | Inquire() | Fetch() | Acknowledge():
+            case Fetch():
+                outcome, note, handle = self.dispatcher.outcome(self._clients[peer], request.job_id, request.handover)
+                self._send(peer, Fetched(request.request, request.job_id, outcome, note), handle)
+            case Cancel() | Inquire() | Acknowledge():
                 self._send(peer, self._about_job(self._clients[peer], request))
             case _:
                 self._send(peer, self._about_backend(request))
 
-    def _about_job(self, client: str, request: Cancel | Inquire | Fetch | Acknowledge) -> Reply:
+    def _about_job(self, client: str, request: Cancel | Inquire | Acknowledge) -> Reply:
         match request:
             case Cancel():
                 self.dispatcher.cancel(client, request.job_id)
                 return self.dispatcher.update(client, request.job_id, request.request)
             case Inquire():
                 return self.dispatcher.update(client, request.job_id, request.request)
-            case Fetch():
-                outcome, note = self.dispatcher.outcome(client, request.job_id)
-                return Fetched(request.request, request.job_id, outcome, note)
             case Acknowledge():
                 self.dispatcher.acknowledge(client, request.job_id)
                 return Done(request.request)
@@ -280,7 +293,8 @@ class Broker:
         self._clients[peer] = request.client
         self._peers[request.client] = peer
         stage, sentence = self._supervisor.summary()
-        self._send(peer, Welcome(request.request, self._facts.release, self._facts.epoch, stage, sentence))
+        folder = self._handover.welcome(request.client) if request.handover else None
+        self._send(peer, Welcome(request.request, self._facts.release, self._facts.epoch, stage, sentence, folder))
         for brief in self.dispatcher.unacknowledged(request.client):
             self._send(peer, self.dispatcher.update(request.client, brief.job_id))
 
@@ -290,11 +304,12 @@ class Broker:
         devices = self._supervisor.status()
         return Status(self._facts.release, self._facts.pid, uptime, devices, queued, running, kept, spool_bytes, self._disk_free())
 
-    def _send(self, peer: bytes, reply: Reply) -> None:
-        if not self._door.send(peer, self._replies.encode(reply)):
+    def _send(self, peer: bytes, reply: Reply, handle: str | None = None) -> None:
+        if not self._door.send(peer, self._replies.encode(reply, handle)):
             self._log.debug("a client does not read")
 
     def _forget(self, peer: bytes) -> None:
         client = self._clients.pop(peer)
         if self._peers.get(client) == peer:
             del self._peers[client]
+            self._handover.leave(client)

@@ -10,17 +10,19 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 from protocol.codec import Codec
-from protocol.errors import Cancelled, Interrupted, JobIdConflict, LikenessError, PoisonJob, ServiceError, UnknownJob
+from protocol.errors import Cancelled, Interrupted, JobIdConflict, LikenessError, NotHandedOver, PoisonJob, ServiceError, UnknownJob
 from protocol.jobs import Job
 from protocol.limits import KEEP_ACKNOWLEDGED_BYTES, KEEP_ACKNOWLEDGED_S, KEEP_UNCLAIMED_S
 from protocol.messages import Fault, JobBrief, JobUpdate, Preview, Reply, Stage, Submit
 from protocol.results import Outcome
 
 from ..pipe import Lease
-from ..planefile import Buffer, map_planes
+from ..planefile import Buffer, map_planes, read_planes
+from .handover import Handover
 from .queue import Entry, Limits, admit, after_death, after_restart, gives_way, in_order, leased, live_run_after, may_finish, next_job
 from .spool import Kept, Spool
 from .supervisor import Death, End, Look, Progress, Report, Supervisor
@@ -49,13 +51,26 @@ class _Job:
     ended: float | None = None
     """When it was over, seconds since 1970; after a restart, that of the restart."""
     progress: Progress | None = None
+    mapped: bool = False
+    """Its result was sent from a map of its file: nobody else is given the file, who could make it shorter meanwhile."""
+    offered: bool = False
+    """Its client was given the file of its result, or may have been by an earlier run: it is not mapped any more."""
 
 
 class Dispatcher:
     """Jobs of all clients. `tell` sends updates; `wall` gives seconds since 1970, for what is kept over restarts."""
 
-    def __init__(self, spool: Spool, supervisor: Supervisor, tell: Tell, wall: Callable[[], float], limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        supervisor: Supervisor,
+        tell: Tell,
+        wall: Callable[[], float],
+        limits: Limits | None = None,
+        handover: Handover | None = None,
+    ) -> None:
         self._spool, self._supervisor, self._tell, self._wall = spool, supervisor, tell, wall
+        self._handover = handover or Handover(None, Path())
         self._limits = limits or Limits()
         self._codec, self._outcomes = Codec[Job](get_args(Job)), Codec[Outcome](get_args(Outcome))
         self._log = logging.getLogger("likeness.jobs")
@@ -76,19 +91,22 @@ class Dispatcher:
             self._clear_the_way(job.entry, None)
 
     # What clients ask ------------------------------------------------------------------------------------------------------------------
-    def submit(self, client: str, request: Submit) -> None:
-        """Keep a job. When this returns it is accepted. Raises `Busy`, `JobIdConflict`, `DiskFull`, `SpoolUnusable`."""
+    def submit(self, client: str, request: Submit, taken: Path | None = None) -> None:
+        """Keep a job; its planes may lie in a file that was `taken` over. When this returns it is accepted.
+
+        Raises `Busy`, `JobIdConflict`, `DiskFull`, `SpoolUnusable`.
+        """
         header, planes = self._codec.encode_header(request.job)
         replaces = request.replaces if request.replaces != request.job_id else None  # nothing takes its own place
         if request.job_id in self._jobs:
-            self._check_same(client, request.job_id, header, planes)
+            self._check_same(client, request.job_id, header, _looked_at(planes, taken))
             self._clear_the_way(self._jobs[request.job_id].entry, replaces)  # the backend may have died before it ended the other
             return
         entry = Entry(request.job_id, client, request.priority, self._last_order + 1, live=request.live)
         places = self._taken_by(entry, replaces)
-        used = self._bytes_of(client) - sum(job.input_bytes for job in places)
+        used = self._bytes_of(client) + self._handover.bytes_of(client) - sum(job.input_bytes for job in places)
         admit((job.entry for job in self._jobs.values()), client, used, self._limits, [job.entry.job_id for job in places])
-        self._spool.add(entry, request.note, header, planes)
+        self._spool.add(entry, request.note, header, planes, taken)
         self._last_order += 1
         self._jobs[entry.job_id] = _Job(entry, request.note, sum(memoryview(plane).nbytes for plane in planes))
         self._log.info("job %s accepted", entry.job_id)
@@ -122,21 +140,28 @@ class Dispatcher:
             note=job.note,
         )
 
-    def outcome(self, client: str, job_id: str) -> tuple[Outcome, str]:
-        """The outcome of a job that is done, its planes mapped from the spool, and the job's note."""
+    def outcome(self, client: str, job_id: str, handover: bool = False) -> tuple[Outcome, str, str | None]:
+        """The outcome of a job that is done, the job's note, and with `handover` the handle under which its planes lie, if they do.
+
+        With a handle, the planes must not be looked at.
+        """
         job = self._find(client, job_id)
         if job.entry.stage is not Stage.DONE:
             raise UnknownJob(f"The job is {job.entry.stage.value}, so there is nothing to fetch. {UnknownJob.cure}")
         blob = self._spool.outcome(job_id)
+        handle = self._handover.offer(client, job_id, blob.path, sum(blob.lengths)) if handover and not job.mapped else None
+        job.offered |= handle is not None
+        job.mapped |= not job.offered
         try:
-            planes = map_planes(blob.path, blob.lengths)
+            planes = (map_planes if handle is not None or job.mapped else read_planes)(blob.path, blob.lengths)
         except (OSError, ValueError) as error:
             raise Interrupted(f"The result's file is gone from the spool, so it cannot be given out. {Interrupted.cure}") from error
-        return self._outcomes.decode_header(blob.header, planes, blob.version), job.note
+        return self._outcomes.decode_header(blob.header, planes, blob.version), job.note, handle
 
     def acknowledge(self, client: str, job_id: str) -> None:
         """The client has what it wanted; a job that is not over is cancelled."""
         self.cancel(client, job_id)
+        self._handover.free(job_id)
         job = self._find(client, job_id)
         if job.acknowledged is None:
             now = self._wall()
@@ -166,6 +191,7 @@ class Dispatcher:
                 self._finish(end, now)
         self._give(now)
         self._announce_queue(now)
+        self._handover.sweep(now)
         try:
             self._spool.note_flushed()
             if now >= self._prune_at or len(self._jobs) > self._crowded:
@@ -269,7 +295,7 @@ class Dispatcher:
                 self._spool.end(entry, fault)
             else:
                 self._spool.save(entry)
-        return _Job(entry, kept.note, kept.input_bytes, kept.output_bytes, fault, kept.acknowledged, self._wall())
+        return _Job(entry, kept.note, kept.input_bytes, kept.output_bytes, fault, kept.acknowledged, self._wall(), offered=True)
 
     def _find(self, client: str, job_id: str) -> _Job:
         job = self._jobs.get(job_id)
@@ -353,6 +379,16 @@ class Dispatcher:
     def _unclaimed(self, job: _Job, now: float) -> bool:
         """Over for a month, and its program never came back for it."""
         return job.entry.stage.final and job.acknowledged is None and now - (job.ended or now) > KEEP_UNCLAIMED_S
+
+
+def _looked_at(planes: list[Buffer], taken: Path | None) -> list[Buffer]:
+    """Planes that can be compared: those of a file that was taken over are read from it."""
+    if taken is None:
+        return planes
+    try:
+        return list(read_planes(taken, [memoryview(plane).nbytes for plane in planes]))
+    except OSError as error:
+        raise NotHandedOver from error
 
 
 def sentence_of(error: LikenessError) -> str:

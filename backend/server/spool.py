@@ -27,7 +27,7 @@ from protocol.limits import DISK_RESERVE_BYTES
 from protocol.messages import Priority, Stage
 from protocol.version import VERSION, Version
 
-from ..planefile import Buffer, map_planes, write_planes
+from ..planefile import Buffer, read_planes, write_planes
 from .flush import Flusher
 from .queue import Entry
 
@@ -73,7 +73,7 @@ class Spool:
         self, folder: Path, *, boot: str | None = None, point: Callable[[str], None] = lambda name: None, reserve: int = DISK_RESERVE_BYTES
     ) -> None:
         self.folder = folder
-        self._planes = folder / "planes"
+        self.planes_folder = self._planes = folder / "planes"
         self._point, self._reserve = point, reserve
         with _as_errors(folder, 0):
             make_private_folder(folder)
@@ -89,13 +89,18 @@ class Spool:
         self._flusher = Flusher(folder / "spool.sqlite-wal")
 
     # A job comes ------------------------------------------------------------------------------------------------------------------------
-    def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Buffer]) -> None:
-        """Keep a new job. When this returns, the death of any process does not lose it. Raises `DiskFull` or `SpoolUnusable`."""
-        needed = sum(memoryview(plane).nbytes for plane in planes)
+    def add(self, entry: Entry, note: str, header: bytes, planes: Sequence[Buffer], taken: Path | None = None) -> None:
+        """Keep a new job. When this returns, the death of any process does not lose it. Raises `DiskFull` or `SpoolUnusable`.
+
+        `taken` is a file in `planes_folder` that has the planes already, and is renamed.
+        """
+        needed = sum(memoryview(plane).nbytes for plane in planes) if taken is None else 0
         self.check_room(needed)
         path = self.input_path(entry.job_id)
         with _as_errors(self.folder, needed):
-            if planes:
+            if taken is not None:
+                os.replace(taken, path)
+            elif planes:
                 temporary = path.with_suffix(".new")
                 try:
                     write_planes(temporary, planes)
@@ -129,9 +134,13 @@ class Spool:
         kept = self.job(job_id)
         if kept.header != header or [memoryview(plane).nbytes for plane in planes] != list(kept.lengths):
             return False
-        if not kept.path.exists():
+        try:
+            mine = read_planes(kept.path, kept.lengths)
+        except FileNotFoundError:
             return True
-        return all(mine == theirs for mine, theirs in zip(map_planes(kept.path, kept.lengths), planes, strict=True))
+        except OSError:
+            return False
+        return all(one == other for one, other in zip(mine, planes, strict=True))
 
     # A job moves ------------------------------------------------------------------------------------------------------------------------
     def save(self, entry: Entry) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import zmq
 
 from protocol.client import Client
-from protocol.codec import reply_codec, request_codec
+from protocol.codec import Borrow, reply_codec, request_codec
 from protocol.discovery import Connection, remove_connection, write_connection
 from protocol.messages import Hello, Ping, Pong, Reply, Request, Welcome
 from protocol.results import WorkerStage
@@ -22,6 +22,8 @@ class FakeBackend:
 
     def __init__(self, folder: Path, answer: Callable[[Request], list[Reply]] = lambda request: []) -> None:
         self.folder, self.answer, self.mute, self.jobs = folder, answer, False, ()
+        self.handover: str | None = None
+        self.borrow: Borrow | None = None
         self.heard: list[Request] = []
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         server, client = new_keys(), new_keys()
@@ -37,7 +39,7 @@ class FakeBackend:
         self.socket.wait(0)
         while (message := self.socket.receive()) is not None:
             self.peer, frames = message
-            request = request_codec().decode(frames)
+            request = request_codec().decode(frames, self.borrow)
             self.heard.append(request)
             if not self.mute:
                 for reply in self._replies(request):
@@ -46,14 +48,14 @@ class FakeBackend:
     def _replies(self, request: Request) -> list[Reply]:
         match request:
             case Hello():
-                return [Welcome(request.request, "0", "e" * 32, WorkerStage.READY), *self.answer(request)]
+                return [Welcome(request.request, "0", "e" * 32, WorkerStage.READY, handover=self.handover), *self.answer(request)]
             case Ping():
                 return [Pong(request.request, WorkerStage.READY, self.jobs)]
             case _:
                 return self.answer(request)
 
-    def say(self, reply: Reply) -> None:
-        self.socket.send(self.peer, reply_codec().encode(reply))
+    def say(self, reply: Reply, handle: str | None = None) -> None:
+        self.socket.send(self.peer, reply_codec().encode(reply, handle))
 
     def stop(self, leave_file: bool = True) -> None:
         if not leave_file:

@@ -45,8 +45,8 @@ class Pair:
         self.clients: list[Client] = []
         self.events: dict[Client, list[Event]] = {}
 
-    def client(self, client_id: str = "c" * 32) -> Client:
-        client = Client(self.setup.state, client_id)
+    def client(self, client_id: str = "c" * 32, *, handover: bool = False) -> Client:
+        client = Client(self.setup.state, client_id, handover=handover)
         self.clients.append(client)
         self.events[client] = []
         return client

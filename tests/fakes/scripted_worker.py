@@ -92,6 +92,8 @@ class Scripted:
                 watch.show(pixels(step, Extent(4, 4)), step)
         self._reach("decode")
         made = tuple(MadePicture(pixels(job.sampling.seed + i, extent), job.sampling.seed + i) for i in range(job.count))
+        if "echo" in job.prompt and job.canvas is not None:
+            made = (MadePicture(job.canvas.picture, job.sampling.seed),)
         return Pictures(made, "scripted", rung=rung)
 
     def start(self) -> Scripted:

@@ -171,7 +171,7 @@ def test_a_cancelled_job_never_reports_finished_wherever_it_is(backend: Pair, cl
     done = client.submit(job(63))
     assert final(backend, client, done).stage is Stage.DONE
     client.cancel(done)
-    backend.until(lambda: not client._pending)
+    backend.until(lambda: client.idle)
     for job_id in (working, waiting, done):
         assert sum(update.stage.final for update in backend.of(client, JobUpdate, job_id)) == 1
     assert not (backend.setup.state / "script" / "62").exists()

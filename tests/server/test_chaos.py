@@ -25,10 +25,13 @@ from scripted_worker import pixels
 from protocol.client import Client
 from protocol.events import Link, Refused
 from protocol.geometry import Extent
+from protocol.jobs import Canvas, PictureJob
 from protocol.messages import Accepted, Fetched, JobUpdate, Stage
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds processes in /proc")
 TEXT = "steps=3 step_s=0.004"
+LARGE = Extent(300, 300)
+"""Larger than what goes in the message anyway."""
 
 
 class Victims:
@@ -72,13 +75,20 @@ def victims(tmp_path: Path) -> Iterator[Victims]:
     made.close()
 
 
-def live_through(victims: Victims, jobs: int, worker_kills: int, backend_kills: int, seed: int) -> tuple[Counter[str], Counter[str]]:
+def handed_job(seed: int) -> PictureJob:
+    """One whose planes go up and down by handle, and whose picture is its canvas."""
+    return PictureJob(f"echo {TEXT}", canvas=Canvas(pixels(seed, LARGE)), preview_every=0)
+
+
+def live_through(
+    victims: Victims, jobs: int, worker_kills: int, backend_kills: int, seed: int, *, handed: bool = False
+) -> tuple[Counter[str], Counter[str]]:
     """Send `jobs` jobs and take their pictures while processes die; how often each job became final, and was fetched."""
     rng = random.Random(seed)
     deaths = [victims.kill_worker] * worker_kills + [victims.kill_backend] * backend_kills
     rng.shuffle(deaths)
     due = sorted(rng.sample(range(1, jobs), len(deaths)))
-    client = Client(victims.state, "c" * 32, program="chaos")
+    client = Client(victims.state, "c" * 32, program="chaos", handover=handed)
     seeds: dict[str, int] = {}
     final: Counter[str] = Counter()
     taken: Counter[str] = Counter()
@@ -86,7 +96,7 @@ def live_through(victims: Victims, jobs: int, worker_kills: int, backend_kills: 
     while len(taken) < jobs:
         assert time.monotonic() < deadline, f"{len(taken)} of {jobs} after {victims.kills}; {client.link} {client.sentence}"
         while len(seeds) < jobs and len(seeds) - len(taken) < 20:
-            seeds[client.submit(job(len(seeds), TEXT))] = len(seeds)
+            seeds[client.submit(handed_job(len(seeds)) if handed else job(len(seeds), TEXT))] = len(seeds)
         for event in client.poll():
             match event:
                 case JobUpdate() if event.stage.final:
@@ -95,7 +105,7 @@ def live_through(victims: Victims, jobs: int, worker_kills: int, backend_kills: 
                     client.fetch(event.job_id)
                 case Fetched():
                     picture = event.outcome.pictures[0].picture
-                    assert bytes(picture.data) == pixels(seeds[event.job_id], Extent(8, 8)).data
+                    assert bytes(picture.data) == pixels(seeds[event.job_id], LARGE if handed else Extent(8, 8)).data
                     taken[event.job_id] += 1
                     client.acknowledge(event.job_id)
                 case Refused():
@@ -113,6 +123,12 @@ def live_through(victims: Victims, jobs: int, worker_kills: int, backend_kills: 
 
 def test_thirty_jobs_survive_kills_of_workers_and_backend(victims: Victims) -> None:
     final, taken = live_through(victims, jobs=30, worker_kills=3, backend_kills=2, seed=1)
+    assert set(final.values()) == set(taken.values()) == {1}
+    assert victims.kills["backend"] == 2
+
+
+def test_twenty_jobs_whose_planes_go_by_handle_survive_the_same(victims: Victims) -> None:
+    final, taken = live_through(victims, jobs=20, worker_kills=2, backend_kills=2, seed=2, handed=True)
     assert set(final.values()) == set(taken.values()) == {1}
     assert victims.kills["backend"] == 2
 

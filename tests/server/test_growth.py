@@ -46,7 +46,7 @@ def do(dispatcher: Dispatcher, number: int) -> None:
         dispatcher.tick(time.monotonic())
         if dispatcher.update(CLIENT, job_id).stage is Stage.DONE:
             break
-    outcome, _ = dispatcher.outcome(CLIENT, job_id)
+    outcome, *_ = dispatcher.outcome(CLIENT, job_id)
     assert bytes(outcome.pictures[0].picture.data) == bytes(192)
     dispatcher.acknowledge(CLIENT, job_id)
 

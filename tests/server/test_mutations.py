@@ -22,7 +22,7 @@ from mutations import mutated
 
 from protocol import errors
 from protocol.client import Client
-from protocol.codec import Codec
+from protocol.codec import Borrow, Codec
 from protocol.events import Link
 from protocol.messages import Hello, Reply, Request
 
@@ -118,9 +118,9 @@ class ClientsDoor:
         self.refused = 0
         read = self.client._replies.decode
 
-        def counted(frames: list[bytes]) -> Reply:
+        def counted(frames: list[bytes], borrow: Borrow | None = None) -> Reply:
             try:
-                return read(frames)
+                return read(frames, borrow)
             except errors.LikenessError:
                 self.refused += 1
                 raise

@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from backend import bench
+from backend.launch import connect
 from backend.speed import framing, serving
 from backend.speed.add_ons import BlenderPixels, KritaPixels
 from backend.speed.goals import shown
 from backend.speed.serving import Crowd, Pinger, jain
 from backend.speed.turns import Clock, Family, check_same, in_turns
+from protocol import handover
 from protocol.errors import ServiceError
+from protocol.handover import supported
 from protocol.jobs import PictureJob, Sampling
 from protocol.messages import Stage
 
@@ -39,6 +42,21 @@ def test_a_round_trip_brings_the_same_pixels_and_a_preview_for_each_step(busy):
     previews, picture = bench._round_trip(client, job)
     assert previews == 3
     assert bytes(picture.data) == bytes(bench._canvas(16).picture.data)
+
+
+@pytest.mark.skipif(not supported(), reason="this system hands nothing over")
+def test_both_ways_are_what_they_are_called(busy, monkeypatch):
+    """One of the two that fell back to the other in silence would be measured against itself."""
+    _, state = busy
+    went: list[str] = []
+    put, get = handover.put, handover.get
+    monkeypatch.setattr(handover, "put", lambda *given: (went.append("up"), put(*given))[1])
+    monkeypatch.setattr(handover, "get", lambda *given: (went.append("down"), get(*given))[1])
+    for wanted, expected in ((False, []), (True, ["up", "down"])):
+        client = connect(state, start=False, handover=wanted)
+        bench._trip(client, bench._canvas(300))()
+        assert went == expected
+        client.close()
 
 
 def test_other_pixels_are_no_measurement():
@@ -160,10 +178,10 @@ def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path
     monkeypatch.setattr(serving, "PINGS", 5)
     said: list[str] = []
     report = bench.measure(32, 1, say=said.append, clock=Clock.PROCESSOR)
-    assert [figure.goal for figure in report.figures] == ["G3"] * 6 + ["G4"] * 2 + ["G11"] * 3 + ["G12"] * 3 + ["G16"] * 2
+    assert [figure.goal for figure in report.figures] == ["G3"] * 8 + ["G4"] * 2 + ["G11"] * 3 + ["G12"] * 3 + ["G16"] * 2
     assert said
     report.write_json(tmp_path / "protocol.json")
-    assert len(json.loads((tmp_path / "protocol.json").read_text())["figures"]) == 16
+    assert len(json.loads((tmp_path / "protocol.json").read_text())["figures"]) == 18
     report.draw(tmp_path / "protocol.png")
     assert (tmp_path / "protocol.png").read_bytes()[1:4] == b"PNG"
 
