@@ -38,7 +38,6 @@ def after_training(people: People, beside: People | None, shown: Tensor) -> tupl
     return float((made - shown).abs().mean()), task.trained.encoder.state_dict()
 
 
-@pytest.mark.slow
 def test_a_decoder_that_is_shown_another_style_draws_it_better_and_the_encoder_stays_bit_equal(people: People, tmp_path: Path) -> None:
     ink = drawn_in((250, 40, 200), people, tmp_path / "ink")
     shown = from_bytes(np.array(ink.pictures[:4]))

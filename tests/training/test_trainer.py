@@ -139,7 +139,6 @@ def fresh_style(model: Path, people: People, cache: Path) -> style.StyleTask:
     return style.StyleTask(frozen, batch=2, rank=2)
 
 
-@pytest.mark.slow
 def test_a_resumed_training_equals_one_that_was_never_stopped(model: Path, people: People, tmp_path: Path) -> None:
     whole = fresh_style(model, people, tmp_path / "cache")
     loop.train(whole, settings(tmp_path / "whole", 6))
@@ -159,7 +158,6 @@ def fresh_instantid(model: Path, people: People, cache: Path) -> instantid.Insta
     return instantid.InstantIdTask(people, frozen, read_embeddings(people.folder / "embeddings.npy", 8), batch=2, held=1)
 
 
-@pytest.mark.slow
 def test_muon_changes_kernels_and_all_else_and_a_resumed_run_is_the_same(model: Path, people: People, tmp_path: Path) -> None:
     whole = fresh_instantid(model, people, tmp_path / "cache")
     before = weights_of(whole.trained)
