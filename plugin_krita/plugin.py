@@ -41,8 +41,7 @@ class Core:
             store = Store(_own_folder())
             launcher = Launcher(Path(__file__).resolve().parent, host="Krita", install="run `likeness krita install` once")
             folder = launcher.state_folder() or state_folder(os.environ)
-            program = f"Krita {krita.Krita.instance().version()}"
-            client = Client(folder, store.client_id(), program=program, handover=True)
+            client = Client(folder, store.client_id(), program=f"Krita {krita.Krita.instance().version()}")
             self._presenter = Presenter(KritaHost(), client, launcher, store)
             self._presenter.listen(self._heard)
             self._timer = QtCore.QTimer()
