@@ -248,6 +248,9 @@ def test_what_a_file_brings_back_is_not_offered_elsewhere(stage: Stage, tmp_path
 def test_without_a_document_taking_them_is_a_sentence(stage: Stage):
     generate(stage)
     stage.host.close("one")
-    stage.settle()
-    stage.presenter.take_waiting()
-    assert "No document is open" in stage.presenter.notice
+
+    def refused() -> bool:
+        stage.presenter.take_waiting()
+        return "No document is open" in stage.presenter.notice
+
+    stage.until(refused)  # the docker looks now and then only which document is in front
