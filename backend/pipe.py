@@ -38,6 +38,8 @@ class Lease:
     input: Place
     output: Place
     lengths: Lengths = ()
+    own: bool = False
+    """Nobody but the server ever had the file of the planes open, so it can be mapped; see `planefile`."""
 
 
 @frozen

@@ -222,7 +222,7 @@ class Dispatcher:
             self._served[entry.client] = self._served[entry.line] = max(self._served.values(), default=0) + 1
             self._live_run = live_run_after(entry, self._live_run)
             places = str(blob.path), str(self._spool.output_path(entry.job_id, job.entry.attempt))
-            self._supervisor.lease(device, Lease(entry.job_id, job.entry.attempt, *places, blob.lengths), blob.header, now)
+            self._supervisor.lease(device, Lease(entry.job_id, job.entry.attempt, *places, blob.lengths, blob.own), blob.header, now)
             self._log.info("job %s on %s, attempt %d", entry.job_id, device, job.entry.attempt)
             self._order, self._moved = None, True
             self._announce(entry.job_id)

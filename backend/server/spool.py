@@ -36,7 +36,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     job_id TEXT PRIMARY KEY, client TEXT NOT NULL, priority TEXT NOT NULL, "order" INTEGER NOT NULL, stage TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0, kills INTEGER NOT NULL DEFAULT 0, note TEXT NOT NULL, version TEXT NOT NULL,
     header BLOB NOT NULL, lengths TEXT NOT NULL, flushed INTEGER NOT NULL DEFAULT 0,
-    outcome BLOB, out_attempt INTEGER, out_lengths TEXT NOT NULL DEFAULT '', code TEXT, sentence TEXT, acknowledged REAL, live TEXT
+    outcome BLOB, out_attempt INTEGER, out_lengths TEXT NOT NULL DEFAULT '', code TEXT, sentence TEXT, acknowledged REAL, live TEXT,
+    own INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
@@ -64,6 +65,8 @@ class Blob:
     version: Version
     path: Path
     lengths: tuple[int, ...]
+    own: bool = False
+    """The server wrote this file, and no client ever had it open, so nobody makes it shorter."""
 
 
 class Spool:
@@ -83,8 +86,10 @@ class Spool:
             self._base.execute("PRAGMA synchronous=NORMAL")
             self._base.execute("PRAGMA cache_size=-512")  # KiB; rows are looked up by their key, and the server stays small
             self._base.executescript(_SCHEMA)
-            if "live" not in {row[1] for row in self._base.execute("PRAGMA table_info(jobs)")}:  # kept by a release before live streams
-                self._base.execute("ALTER TABLE jobs ADD COLUMN live TEXT")
+            there = {row[1] for row in self._base.execute("PRAGMA table_info(jobs)")}
+            for column in ("live TEXT", "own INTEGER NOT NULL DEFAULT 0"):  # which earlier releases did not keep
+                if column.split()[0] not in there:
+                    self._base.execute(f"ALTER TABLE jobs ADD COLUMN {column}")
             self._recover(boot or boot_name())
         self._flusher = Flusher(folder / "spool.sqlite-wal")
 
@@ -111,8 +116,8 @@ class Spool:
                 os.replace(temporary, path)
             self._point("add.renamed")
             self._base.execute(
-                'INSERT INTO jobs (job_id, client, priority, "order", stage, note, version, header, lengths, live) '
-                "VALUES (?,?,?,?,?,?,?,?,?,?)",
+                'INSERT INTO jobs (job_id, client, priority, "order", stage, note, version, header, lengths, live, own) '
+                "VALUES (?,?,?,?,?,?,?,?,?,?,?)",
                 (
                     entry.job_id,
                     entry.client,
@@ -124,6 +129,7 @@ class Spool:
                     header,
                     _join([memoryview(plane).nbytes for plane in planes]),
                     entry.live,
+                    taken is None,
                 ),
             )
             self._point("add.committed")
@@ -226,13 +232,15 @@ class Spool:
 
     def job(self, job_id: str) -> Blob:
         """The job as it came; `KeyError` if there is none."""
-        query = "SELECT header, version, lengths FROM jobs WHERE job_id=?"
-        return self._blob(query, job_id, lambda attempt: self.input_path(job_id))
+        query = "SELECT header, version, lengths, own FROM jobs WHERE job_id=?"
+        header, version, lengths, own = self._row(query, job_id)
+        return Blob(header, _version(version), self.input_path(job_id), _split(lengths), bool(own))
 
     def outcome(self, job_id: str) -> Blob:
         """The outcome of a job that is done; `KeyError` if there is none."""
         query = "SELECT outcome, version, out_lengths, out_attempt FROM jobs WHERE job_id=? AND outcome IS NOT NULL"
-        return self._blob(query, job_id, lambda attempt: self._result_path(job_id, attempt))
+        outcome, version, lengths, attempt = self._row(query, job_id)
+        return Blob(outcome, _version(version), self._result_path(job_id, attempt), _split(lengths))
 
     def input_path(self, job_id: str) -> Path:
         """The planes of a job."""
@@ -257,13 +265,12 @@ class Spool:
         self._base.close()
 
     # Inside -----------------------------------------------------------------------------------------------------------------------------
-    def _blob(self, query: str, job_id: str, path: Callable[[int], Path]) -> Blob:
+    def _row(self, query: str, job_id: str) -> tuple[Any, ...]:
         with _as_errors(self.folder, 0):
             row = self._base.execute(query, (job_id,)).fetchone()
         if row is None:
             raise KeyError(job_id)
-        header, version, lengths, *attempt = row
-        return Blob(header, Version(*map(int, version.split("."))), path(*attempt or [0]), _split(lengths))
+        return row
 
     def _result_path(self, job_id: str, attempt: int) -> Path:
         return self._planes / f"{job_id}.{attempt}.out"
@@ -319,6 +326,10 @@ class Spool:
             "UPDATE jobs SET stage=?, outcome=NULL, out_lengths='', code=?, sentence=? WHERE job_id=?",
             (Stage.FAILED.value, Interrupted.code, str(Interrupted()), entry.job_id),
         )
+
+
+def _version(said: str) -> Version:
+    return Version(*map(int, said.split(".")))
 
 
 def _kept(row: tuple[Any, ...]) -> Kept:

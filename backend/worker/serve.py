@@ -18,7 +18,7 @@ from protocol.planes import Plane
 from protocol.results import ModelInfo, Outcome
 
 from ..pipe import Beat, Channel, Failed, Finished, Lease, Leave, Ready, Shown, Step, Stop, Unfit, decode_job, encode_outcome
-from ..planefile import Buffer, read_planes, write_planes
+from ..planefile import Buffer, map_planes, read_planes, write_planes
 from .memory import DeviceLost, Rung, climb_down
 
 BEAT_S = 1.0
@@ -190,8 +190,8 @@ def _do(channel: Channel, inbox: _Inbox, pipeline: Pipeline, lease: Lease, heade
 
 def _run(pipeline: Pipeline, watch: _Reporter, lease: Lease, header: bytes) -> Outcome:
     try:
-        planes = read_planes(Path(lease.input), lease.lengths)
-    except OSError as error:
+        planes = (map_planes if lease.own else read_planes)(Path(lease.input), lease.lengths)
+    except (OSError, ValueError) as error:
         raise Interrupted(f"The job's pictures do not lie whole in the spool any more. {Interrupted.cure}") from error
     job = decode_job(header, planes)
     return climb_down(pipeline.ladder(), lambda rung: pipeline.run(job, watch, rung), pipeline.free)

@@ -56,6 +56,28 @@ def test_a_job_is_kept_over_a_restart_with_all_that_is_its(tmp_path: Path) -> No
     assert [bytes(plane) for plane in map_planes(blob.path, blob.lengths)] == [b"pixels", b"mask"]
 
 
+def test_whether_a_client_ever_had_the_file_open_is_kept_over_a_restart(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    framed, handed = add(spool, 1), entry(2)
+    taken = spool.planes_folder / "2.taken"
+    taken.write_bytes(b"pixels")
+    spool.add(handed, "note", b"header", (b"pixels",), taken)
+    spool.close()
+    again = Spool(tmp_path / "spool")
+    assert [again.job(job.job_id).own for job in (framed, handed)] == [True, False]
+
+
+def test_of_a_file_that_an_earlier_release_kept_nobody_knows_who_had_it_open(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    job = add(spool, 1)
+    spool.close()
+    with sqlite3.connect(tmp_path / "spool" / "spool.sqlite") as base:
+        base.execute("ALTER TABLE jobs DROP COLUMN own")
+        base.execute("ALTER TABLE jobs DROP COLUMN live")
+    blob = Spool(tmp_path / "spool").job(job.job_id)
+    assert (blob.own, blob.header) == (False, b"header 1")
+
+
 def test_a_result_is_kept_and_the_input_deleted_once_it_is_on_the_disk(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     running = run(spool, add(spool, 1))
