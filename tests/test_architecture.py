@@ -21,7 +21,7 @@ HOSTS = {"krita", "PyQt5", "PyQt6", "PySide6", "bpy"}
 
 # The arrows of the design: what each room must never import. The most specific entry that fits a file counts.
 WIRE = {"zmq", "msgpack", "protocol.client", "protocol.transport", "protocol.codec"}
-FRONT = {"backend.server", "backend.worker", "backend.cli", "backend.evaluation"}
+FRONT = {"backend.server", "backend.worker", "backend.cli", "backend.evaluation", "backend.speed"}
 PACKING = TORCH_STACK | PIXELS | HOSTS | WIRE | FRONT | {"plugin_krita", "plugin_blender"}
 """Who packs an add-on reads its files and never imports it."""
 FORBIDDEN: dict[str, set[str]] = {
@@ -30,8 +30,8 @@ FORBIDDEN: dict[str, set[str]] = {
     "backend/server": TORCH_STACK
     | PIXELS
     | HOSTS
-    | {f"backend.{room}" for room in ("worker", "pipelines", "models", "faces", "images", "training", "cli", "evaluation")},
-    "backend/worker": WIRE | HOSTS | {"backend.server", "backend.cli", "backend.evaluation"},
+    | {f"backend.{room}" for room in ("worker", "pipelines", "models", "faces", "images", "training", "cli", "evaluation", "speed")},
+    "backend/worker": WIRE | HOSTS | {"backend.server", "backend.cli", "backend.evaluation", "backend.speed"},
     "backend/pipelines": WIRE | HOSTS | FRONT | {"backend.training"},
     "backend/models": WIRE | HOSTS | FRONT | {"backend.training", "backend.pipelines"},
     "backend/training": WIRE | HOSTS | FRONT,

@@ -42,14 +42,14 @@ def run(options: Namespace, settings: Settings) -> int:
     rounds = max(1, options.rounds or ROUNDS[options.what])
     match options.what:
         case "picture":
-            from ..bench_picture import compare
-            from ..bench_picture import report as told
+            from ..speed.picture import compare
+            from ..speed.picture import report as told
 
             compared = compare(settings, rounds)
             print("\n".join(told(compared)))
             return 0 if compared.good else 1
         case "protocol":
-            from ..bench import measure
+            from ..speed.protocol_goals import measure
             from ..speed.turns import Clock
 
             return _given(measure(options.side, rounds, options.jobs, _say, Clock(options.clock)), options)
@@ -74,7 +74,9 @@ def _given(report: Report, options: Namespace) -> int:
     if options.json is not None:
         report.write_json(options.json)
     if options.picture is not None:
-        report.draw(options.picture)
+        from ..speed.chart import draw
+
+        draw(report, options.picture)
     return 0 if report.good else 1
 
 

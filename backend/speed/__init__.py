@@ -1,1 +1,1 @@
-"""How fast it is, measured beside plain diffusers: the goals of `likeness bench engine`, `start` and `memory`."""
+"""How fast it is: the goals of `likeness bench`, measured beside plain diffusers and beside other ways to the backend."""

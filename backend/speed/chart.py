@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
-if TYPE_CHECKING:
-    from .goals import Figure, Report
+from .goals import Figure, Report, shown
 
 _SCALE = 2
 """Drawn so many times larger and then shrunk, so that round ends and slanted edges are smooth."""
@@ -22,7 +20,7 @@ _INK, _SOFT, _PALE, _PAPER, _STRIPE = "#23262b", "#70757d", "#e3e1da", "#fbfaf7"
 
 
 def draw(report: Report, path: Path) -> None:
-    """Write the picture, in the format of the file's name."""
+    """Write all figures beside their targets, in the format of the file's name."""
     height = _HEAD + _ROW * len(report.figures) + _FOOT
     picture = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), _PAPER)
     pen = _Pen(picture)
@@ -54,8 +52,6 @@ def _heading(pen: _Pen, report: Report) -> None:
 
 
 def _row(pen: _Pen, figure: Figure, top: float, *, named: bool) -> None:
-    from .goals import shown
-
     middle, colour = top + _ROW / 2, _GOOD if figure.met else _BAD
     if named and figure.goal:
         pen.box((_MARGIN, middle - 11, _MARGIN + 46, middle + 11), _INK, 11)

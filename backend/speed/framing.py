@@ -34,8 +34,8 @@ from protocol.planes import Layout, Plane
 from protocol.results import MadePicture, Pictures
 from protocol.shapes import Buffer
 
-from ..bench_rivals import Child, RawCurve
 from .goals import Figure
+from .rivals import Child, RawCurve
 from .turns import Clock, Way, check_same, in_turns
 
 BODY, SHARED = 0.5, 4.0

@@ -1,4 +1,4 @@
-"""What was measured: one row per goal with its target, as text, as JSON, and as a picture."""
+"""What was measured: one row per goal with its target, as text and as JSON; `chart` draws it."""
 
 from __future__ import annotations
 
@@ -78,12 +78,6 @@ class Report:
             "failed": list(self.failed),
         }
         path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-
-    def draw(self, path: Path) -> None:
-        """All figures beside their targets, as a picture."""
-        from .chart import draw
-
-        draw(self, path)
 
 
 def shown(value: float, unit: str) -> str:

@@ -40,10 +40,10 @@ def measure_engine(settings: Settings, shapes: str | None, run: Run, say: Callab
     """
     import torch
 
-    from ..bench import transfer_s
     from . import engine_goals as goals
     from .arithmetic import few_steps
     from .phases import peak, phases, reached
+    from .protocol_goals import transfer_s
     from .rig import Rig
     from .shapes import TINY, shapes_for
 

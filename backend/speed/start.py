@@ -18,10 +18,10 @@ import psutil
 from protocol.discovery import read_connection
 from protocol.errors import ServiceError
 
-from ..bench import own_backend
 from .goals import Figure, Report
+from .protocol_goals import own_backend
 
-_ROOT = Path(__file__).resolve().parent.parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _TOLD = "\nimport resource\nused = resource.getrusage(resource.RUSAGE_SELF)\nprint(used.ru_utime + used.ru_stime)"
 PIPELINE = "from diffusers import StableDiffusionXLControlNetPipeline"
 OFFICIAL = """

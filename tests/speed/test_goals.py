@@ -11,6 +11,7 @@ from backend.config import load_settings
 from backend.models.kept import Kept
 from backend.models.memory_plan import Level
 from backend.speed import engine_goals
+from backend.speed.chart import draw
 from backend.speed.engine_goals import Run
 from backend.speed.goals import Figure, Report
 from backend.speed.memory import LiveBytes, levels
@@ -107,7 +108,7 @@ def test_a_report_is_written_for_programs_and_drawn_for_people(tmp_path):
     found = json.loads((tmp_path / "bench.json").read_text())
     assert [figure["met"] for figure in found["figures"]] == [True, False, True]
     assert found["figures"][0]["seconds"] == {"engine": 1.5, "plain": 1.6}
-    report().draw(tmp_path / "bench.png")
+    draw(report(), tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as picture:
         colours = {colour for _, colour in picture.getcolors(picture.width * picture.height)}
     assert {(58, 125, 68), (181, 67, 47)} <= colours, "a bar for what is met and one for what is missed"

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend import bench
 from backend.launch import connect
-from backend.speed import framing, serving
+from backend.speed import framing, protocol_goals, serving
 from backend.speed.add_ons import BlenderPixels, KritaPixels
 from backend.speed.goals import shown
 from backend.speed.serving import Crowd, Pinger, jain
@@ -32,16 +31,16 @@ PIXELS = np.random.default_rng(1).integers(0, 256, (32, 32, 4), dtype=np.uint8)
 def busy(tmp_path_factory):
     """A backend whose worker computes, and its state folder."""
     state = tmp_path_factory.mktemp("busy") / "state"
-    with bench.own_backend(state, "busy") as client:
+    with protocol_goals.own_backend(state, "busy") as client:
         yield client, state
 
 
 def test_a_round_trip_brings_the_same_pixels_and_a_preview_for_each_step(busy):
     client, _ = busy
-    job = PictureJob("x", canvas=bench._canvas(16), preview_every=1, sampling=Sampling(steps=3))
-    previews, picture = bench._round_trip(client, job)
+    job = PictureJob("x", canvas=protocol_goals._canvas(16), preview_every=1, sampling=Sampling(steps=3))
+    previews, picture = protocol_goals._round_trip(client, job)
     assert previews == 3
-    assert bytes(picture.data) == bytes(bench._canvas(16).picture.data)
+    assert bytes(picture.data) == bytes(protocol_goals._canvas(16).picture.data)
 
 
 @pytest.mark.skipif(not supported(), reason="this system hands nothing over")
@@ -54,7 +53,7 @@ def test_both_ways_are_what_they_are_called(busy, monkeypatch):
     monkeypatch.setattr(handover, "get", lambda *given: (went.append("down"), get(*given))[1])
     for wanted, expected in ((False, []), (True, ["up", "down"])):
         client = connect(state, start=False, handover=wanted)
-        bench._trip(client, bench._canvas(300))()
+        protocol_goals._trip(client, protocol_goals._canvas(300))()
         assert went == expected
         client.close()
 
@@ -177,7 +176,7 @@ def test_figures_are_shown_in_units_that_people_read():
 def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(serving, "PINGS", 5)
     said: list[str] = []
-    report = bench.measure(32, 1, say=said.append, clock=Clock.PROCESSOR)
+    report = protocol_goals.measure(32, 1, say=said.append, clock=Clock.PROCESSOR)
     assert [figure.goal for figure in report.figures] == ["G3"] * 8 + ["G4"] * 2 + ["G11"] * 3 + ["G12"] * 3 + ["G16"] * 2
     assert said
     report.write_json(tmp_path / "protocol.json")
@@ -187,6 +186,6 @@ def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path
 
 
 def test_small_jobs_are_sent_when_memory_is_watched(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "KEEP_ACKNOWLEDGED_JOBS", -499)
-    with bench.own_backend(Path(tmp_path) / "state") as client:
-        assert bench._growth(client, 2) < 1e9
+    monkeypatch.setattr(protocol_goals, "KEEP_ACKNOWLEDGED_JOBS", -499)
+    with protocol_goals.own_backend(Path(tmp_path) / "state") as client:
+        assert protocol_goals._growth(client, 2) < 1e9

@@ -25,21 +25,21 @@ from protocol.errors import Lost, ServiceError
 from protocol.events import Link
 from protocol.geometry import Extent
 from protocol.jobs import Canvas, PictureJob, Sampling
-from protocol.messages import Fetched, JobUpdate, Preview, Priority, Stage
+from protocol.messages import Fetched, JobUpdate, Preview, Priority, Stage, StatusReport
 from protocol.planes import Layout, Plane
 from protocol.results import Pictures
 
-from .bench_rivals import PngServer, RawCurve
-from .launch import connect
-from .planefile import write_planes
-from .server.dispatch import KEEP_ACKNOWLEDGED_JOBS
-from .server.queue import Entry, leased
-from .server.spool import Spool
-from .speed.add_ons import BlenderPixels, KritaPixels
-from .speed.framing import framing
-from .speed.goals import Figure, Report
-from .speed.serving import heartbeat, queueing
-from .speed.turns import Check, Clock, Way, check_same, in_turns
+from ..launch import connect
+from ..planefile import write_planes
+from ..server.dispatch import KEEP_ACKNOWLEDGED_JOBS
+from ..server.queue import Entry, leased
+from ..server.spool import Spool
+from .add_ons import BlenderPixels, KritaPixels
+from .framing import framing
+from .goals import Figure, Report
+from .rivals import PngServer, RawCurve, resident_bytes
+from .serving import heartbeat, queueing
+from .turns import Check, Clock, Way, check_same, in_turns
 
 TRIP_S, STRETCH_S, FLOOR, COPIES, FIELD = 0.020, 0.005, 1.5, 57.0, 0.08
 """Targets: seconds there and back; beside spool and CURVE; and what 20 ms are beside 0.35 ms for two copies of 4 MiB, and beside 246 ms for
@@ -253,8 +253,6 @@ def _spool_alone(spool: Spool, canvas: Canvas) -> None:
 
 def _growth(client: Client, jobs: int) -> float:
     """Bytes by which the backend's memory grows per small job, once it keeps as many old ones as it ever does."""
-    from .bench_rivals import resident_bytes
-
     job = PictureJob("small", extent=Extent(8, 8), preview_every=0)
     pid = int(_pid(client))
     for _ in range(KEEP_ACKNOWLEDGED_JOBS + 500):
@@ -266,8 +264,6 @@ def _growth(client: Client, jobs: int) -> float:
 
 
 def _pid(client: Client) -> int:
-    from protocol.messages import StatusReport
-
     client.ask_status()
     end = time.monotonic() + WAIT_S
     while time.monotonic() < end:

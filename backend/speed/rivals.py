@@ -26,7 +26,7 @@ from protocol.errors import ConnectionProblem, ServiceError
 from protocol.shapes import Buffer
 from protocol.transport import ClientSocket, ServerSocket, new_keys
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _WEBSOCKET_ID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455, section 1.3."""
 
@@ -34,7 +34,7 @@ _WEBSOCKET_ID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 class Child:
     """A module of ours as a program in another process."""
 
-    def __init__(self, *arguments: str, module: str = "backend.bench_rivals") -> None:
+    def __init__(self, *arguments: str, module: str = "backend.speed.rivals") -> None:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_ROOT), os.environ.get("PYTHONPATH", "")])}
         command = [sys.executable, "-m", module, *arguments]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)

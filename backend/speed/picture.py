@@ -1,4 +1,7 @@
-"""What a picture costs through the backend, beside the same picture in this process: the same model, settings and seeds, in turns."""
+"""`likeness bench picture`: what a picture costs through the backend, beside the same picture in this process, in turns.
+
+Model, settings and seeds are the same on both sides.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ import numpy as np
 from protocol.errors import ServiceError
 from protocol.jobs import PictureJob, Sampling
 
-from .config import Settings
-from .progress import Bar
-from .remote import remote_bench
-from .workbench import Bench, open_workbench
+from ..config import Settings
+from ..progress import Bar
+from ..remote import remote_bench
+from ..workbench import Bench, open_workbench
 
 SHARE_GOAL, SECONDS_GOAL = 0.03, 0.05
 _PROMPT = "portrait of a smiling person, red sweater, blue background"

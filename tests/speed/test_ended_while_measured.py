@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from fake_backend import FakeBackend, pump
 
-from backend import bench
-from backend.bench_rivals import RawCurve
+from backend.speed import protocol_goals
+from backend.speed.rivals import RawCurve
 from protocol.client import Client
 from protocol.errors import Lost, ServiceError
 from protocol.events import Link
@@ -28,7 +28,9 @@ def client(tmp_path: Path) -> Iterator[Client]:
     made.close()
 
 
-@pytest.mark.parametrize("measure", [bench._pid, lambda client: bench._round_trip(client, PictureJob("x", extent=Extent(8, 8)))])
+@pytest.mark.parametrize(
+    "measure", [protocol_goals._pid, lambda client: protocol_goals._round_trip(client, PictureJob("x", extent=Extent(8, 8)))]
+)
 def test_a_backend_that_dies_while_it_is_measured_is_said(client: Client, measure: Callable[[Client], object]) -> None:
     """Or else it would wait for a minute, and then say that there was no answer."""
     with pytest.raises(Lost, match="ended while it was measured"):
@@ -36,12 +38,12 @@ def test_a_backend_that_dies_while_it_is_measured_is_said(client: Client, measur
 
 
 def test_a_backend_that_never_answers_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "WAIT_S", 0.5)
+    monkeypatch.setattr(protocol_goals, "WAIT_S", 0.5)
     backend = FakeBackend(tmp_path)
     client = Client(tmp_path, "c" * 32)
     pump(client, backend, lambda events: client.link is Link.CONNECTED)
     with pytest.raises(ServiceError, match="did not answer in time"):
-        bench._pid(client)
+        protocol_goals._pid(client)
     client.close()
     backend.stop()
 
