@@ -32,7 +32,7 @@ from .errors import (
     VersionMismatch,
     error_from_wire,
 )
-from .events import Event, Link, LinkChanged, Refused, WorkerChanged
+from .events import Event, Link, LinkChanged, ModelsChanged, Refused, WorkerChanged
 from .handover import Apart, Courier, apart
 from .jobs import Job
 from .limits import LOST_S, PING_S
@@ -93,7 +93,7 @@ class Client:
         self.sentence = ""
         self.worker: WorkerStage | None = None
         self.worker_sentence = ""
-        self.release = ""
+        self.release, self._models = "", 0
         self._folder, self._client_id, self._program, self._clock = folder, client_id, program, clock
         self._handover = handover
         self._own_context = context is None
@@ -334,6 +334,8 @@ class Client:
                 self._tell_worker(reply.worker, reply.sentence)
             case Pong():
                 self._tell_worker(reply.worker, reply.sentence)
+                self._events += [ModelsChanged()] if reply.models != self._models else []
+                self._models = reply.models
                 self._compare(reply.jobs)
             case Rejected():
                 self._refuse(reply)

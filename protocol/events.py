@@ -40,6 +40,11 @@ class WorkerChanged:
 
 
 @frozen
+class ModelsChanged:
+    """There are other models than before, or other LoRAs and textual inversions for them: `Client.ask_models` tells which."""
+
+
+@frozen
 class Refused:
     """A request was not done, and why."""
 
@@ -51,6 +56,7 @@ class Refused:
 Event: TypeAlias = (
     LinkChanged
     | WorkerChanged
+    | ModelsChanged
     | Refused
     | Accepted
     | JobUpdate

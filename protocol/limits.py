@@ -76,6 +76,10 @@ BLOCKS = 32
 """Weights of single blocks: SDXL has eleven parts that attend to pictures, SD 1.5 sixteen."""
 LORAS = 16
 """LoRAs of one job; more than a handful spoil each other."""
+LISTED_LORAS = 512
+"""LoRAs, and as many textual inversions, that a model tells of; with several models fewer, as all of them share one header."""
+TRIGGERS = 8
+"""Trigger words of one LoRA that are told."""
 FACES = 128
 """Faces reported in one picture; their text fits the header."""
 COUNT = 32
@@ -127,6 +131,9 @@ Prompt = Annotated[str, Text(4000, lines=True)]
 """CLIP reads 77 tokens at a time; 4,000 characters are a dozen times that."""
 Name = Annotated[str, Text(80, least=1)]
 """A character's or an adapter's name, a model id, a scheduler: looked up, never used as a path."""
+Phrase = Annotated[str, Text(80, least=1)]
+"""Words for a prompt."""
+Label = Annotated[str, Text(80)]
 Sentence = Annotated[str, Text(1000, lines=True)]
 Note = Annotated[str, Text(256)]
 JobId = Annotated[str, Hex(32)]

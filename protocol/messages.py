@@ -228,6 +228,8 @@ class Pong:
     worker: WorkerStage
     jobs: Annotated[tuple[JobBrief, ...], Items(JOBS_PER_CLIENT)] = ()
     sentence: Sentence = ""
+    models: Count = 0
+    """How often the answer to `AskModels` has changed since the backend's start: a client that saw another number asks anew."""
 
 
 @frozen

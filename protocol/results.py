@@ -12,10 +12,12 @@ from .limits import (
     COUNT,
     DEVICES,
     FACES,
+    LISTED_LORAS,
     MODELS,
     PHOTOS,
     RECOGNISERS,
     SUBJECTS,
+    TRIGGERS,
     Between,
     Bytes,
     Count,
@@ -23,8 +25,11 @@ from .limits import (
     Hex,
     Items,
     JobId,
+    Label,
+    LoraWeight,
     Name,
     Note,
+    Phrase,
     Prompt,
     Seconds,
     Seed,
@@ -114,6 +119,20 @@ class RecogniserInfo:
     strangers: Similarity | None = None
 
 
+@frozen
+class LoraInfo:
+    """One LoRA that fits a model. `name` is what a job and a tag `<lora:NAME:WEIGHT>` call it.
+
+    `title` is what its file calls it, empty where that is the name; `triggers` are the words that its file asks for in the prompt;
+    `weight` is what is suggested for it, None where nobody says.
+    """
+
+    name: Name
+    title: Label = ""
+    triggers: Annotated[tuple[Phrase, ...], Items(TRIGGERS)] = ()
+    weight: LoraWeight | None = None
+
+
 Outcome: TypeAlias = Pictures | Faces | Embedded | MadeCharacter
 
 
@@ -140,6 +159,12 @@ class ModelInfo:
     recognisers: Annotated[tuple[RecogniserInfo, ...], Items(RECOGNISERS)] = ()
     further_guides: Annotated[tuple[GuideKind, ...], Items(16)] = ()
     """Guides of kinds that version 1.3 brought (`LATER_GUIDES`); apart, since a client of 1.2 reads `guides`."""
+    loras: Annotated[tuple[LoraInfo, ...], Items(LISTED_LORAS)] = ()
+    """The LoRAs that fit it, by name."""
+    embeddings: Annotated[tuple[Name, ...], Items(LISTED_LORAS)] = ()
+    """Its textual inversions, as they are written in a prompt."""
+    unlisted: Count = 0
+    """LoRAs and textual inversions that it has besides: a job may name them, but there was no room to tell of them."""
 
 
 class WorkerStage(Enum):

@@ -16,7 +16,7 @@ class Version(NamedTuple):
     minor: int
 
 
-VERSION = Version(1, 4)
+VERSION = Version(1, 5)
 PREAMBLE = MAGIC + bytes(VERSION)
 
 

@@ -23,6 +23,7 @@ class FakeBackend:
     def __init__(self, folder: Path, answer: Callable[[Request], list[Reply]] = lambda request: []) -> None:
         self.folder, self.answer, self.mute, self.jobs = folder, answer, False, ()
         self.handover: str | None = None
+        self.models = 0
         self.borrow: Borrow | None = None
         self.heard: list[Request] = []
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -50,7 +51,7 @@ class FakeBackend:
             case Hello():
                 return [Welcome(request.request, "0", "e" * 32, WorkerStage.READY, handover=self.handover), *self.answer(request)]
             case Ping():
-                return [Pong(request.request, WorkerStage.READY, self.jobs)]
+                return [Pong(request.request, WorkerStage.READY, self.jobs, models=self.models)]
             case _:
                 return self.answer(request)
 
@@ -64,7 +65,7 @@ class FakeBackend:
         self.context.destroy(linger=0)
 
 
-def pump(client: Client, backend: FakeBackend | None, until: Callable[[list[object]], bool], timeout_s: float = 60.0) -> list[object]:
+def pump(client: Client, backend: FakeBackend | None, until: Callable[[list[object]], bool], timeout_s: float = 300.0) -> list[object]:
     """Poll both in turn until `until(events)`; the events."""
     events: list[object] = []
     deadline = time.monotonic() + timeout_s

@@ -14,9 +14,10 @@ from protocol.codec import Codec, reply_codec, request_codec
 from protocol.errors import BadMessage, BadPicture, InvalidRequest, TooLarge, Unsupported, VersionMismatch
 from protocol.geometry import Extent, Point
 from protocol.jobs import Guide, GuideKind, PictureJob, Sampling
-from protocol.limits import FRAME_BYTES, HEADER_BYTES, PLANES, Between, Items
-from protocol.messages import Hello, Ping, Reply, Request, Submit
+from protocol.limits import FRAME_BYTES, HEADER_BYTES, LISTED_LORAS, PLANES, Between, Items
+from protocol.messages import Hello, Models, Ping, Pong, Reply, Request, Submit
 from protocol.planes import Layout, Plane
+from protocol.results import LoraInfo, ModelInfo, WorkerStage
 from protocol.version import PREAMBLE
 
 JOB_ID = "0123456789abcdef" * 2
@@ -281,3 +282,22 @@ def test_a_plane_of_numpy_rows_is_taken_as_it_lies() -> None:
     frames = request_codec().encode(Submit(1, JOB_ID, PictureJob(guides=(Guide(GuideKind.DEPTH, found),))))
     assert bytes(frames[2]) == bytes(range(48))
     assert plane(random.Random(0)).data
+
+
+def test_a_backend_of_1_4_tells_of_no_loras_and_is_understood() -> None:
+    """A client of 1.5 reads what a backend of 1.4 writes; that an older side passes over what it does not know is shown above."""
+    told = ModelInfo("m", "M", "sdxl", Extent(64, 64), loras=(LoraInfo("ink", "Pen", ("ink",), 0.8),), embeddings=("bad",), unlisted=2)
+    header = msgpack.unpackb(bytes(reply_codec().encode(Models(1, (told,)))[1]))
+    for later in ("loras", "embeddings", "unlisted"):
+        del header["models"][0][later]
+    older = PREAMBLE[:5] + bytes([4])
+    assert reply_codec().decode(frames_of(header, preamble=older)) == Models(1, (ModelInfo("m", "M", "sdxl", Extent(64, 64)),))
+    pong = {"kind": "pong", "request": 1, "worker": "ready", "jobs": [], "sentence": ""}
+    assert reply_codec().decode(frames_of(pong, preamble=older)) == Pong(1, WorkerStage.READY)
+
+
+def test_no_model_tells_of_more_loras_than_are_allowed() -> None:
+    many = tuple(LoraInfo(f"{number}") for number in range(LISTED_LORAS + 1))
+    assert reply_codec().encode(Models(1, (ModelInfo("m", "M", "sdxl", Extent(64, 64), loras=many[1:]),)))
+    with pytest.raises(InvalidRequest, match="512"):
+        reply_codec().encode(Models(1, (ModelInfo("m", "M", "sdxl", Extent(64, 64), loras=many),)))
