@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 from protocol.errors import BadPicture
 from protocol.jobs import Lora
 
+from .files import sha256_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -93,8 +95,6 @@ def _sha256_of_lora(model: Model, name: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    from .models.store_fetch import sha256_of
-
     try:
         return sha256_of(path)
     except OSError as error:

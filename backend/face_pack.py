@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from protocol.errors import ModelError
 
-from .models.recognisers import EMBEDDING, Recogniser, sha256_of
+from .models.recognisers import EMBEDDING, Recogniser, onnx_sha256
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -159,7 +159,7 @@ def _alone(file: Path, runtime: ModuleType, providers: Sequence[str]) -> object:
 
 def _check_recogniser(embedder: Embedder, said: Recogniser) -> None:
     """Refuse another file than model.toml speaks of, and take the normalisation that it gives."""
-    if said.sha256 and sha256_of(Path(embedder.model_file)) != said.sha256:
+    if said.sha256 and onnx_sha256(Path(embedder.model_file)) != said.sha256:
         raise ModelError(
             f"{Path(embedder.model_file).name} is not the recogniser {said.name} that model.toml speaks of: its sha256 is another. What "
             "adapters and characters know would not fit. Install the model once more."

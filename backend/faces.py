@@ -21,7 +21,7 @@ from protocol.jobs import Embedding
 
 from .face_pack import load_pack
 from .keypoints import aligned_crop, draw_keypoints, fit_keypoints
-from .models.recognisers import Recogniser, sha256_of
+from .models.recognisers import Recogniser, onnx_sha256
 
 __all__ = [
     "DET_SIZES", "Face", "FaceAnalyser", "Identity", "aligned_crop", "best_similarity", "cosine", "draw_keypoints", "fit_keypoints",
@@ -162,7 +162,7 @@ class FaceAnalyser:
     def sha256(self) -> str:
         """Of the recogniser's ONNX file: embeddings are comparable only with those of the same."""
         if not self._sha256:
-            self._sha256 = sha256_of(Path(self._recogniser.model_file))
+            self._sha256 = onnx_sha256(Path(self._recogniser.model_file))
         return self._sha256
 
     def analyse(self, rgb: Pixels) -> list[Face]:

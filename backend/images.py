@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,8 @@ from protocol.errors import BadPicture, InvalidRequest
 from protocol.geometry import Bounds, Extent
 from protocol.limits import PIXELS, SIDE
 from protocol.planes import Layout, Plane
+
+from .files import write_whole
 
 Pixels = NDArray[np.uint8]
 
@@ -120,19 +121,9 @@ def save_png(path: Path, picture: Pixels, metadata: Mapping[str, Any] | None = N
     `metadata` goes into a text chunk named `likeness` as JSON, and into one named `parameters` in the form that A1111's web UI writes and
     many viewers show. Raises `InvalidRequest` if the file cannot be written.
     """
-    write_whole(path, png_bytes(picture, metadata))
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file: all of it or nothing, an older one stays until then. Raises `InvalidRequest` if it cannot be written."""
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    data = png_bytes(picture, metadata)
     try:
-        try:
-            part.write_bytes(data)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_whole(path, data)
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be written: {_reason(error)}. Choose another place.") from error
 

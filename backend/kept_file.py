@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from protocol.errors import BadPicture
+
+from .files import sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,7 @@ class File:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as error:
         why = "there is no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror or error
         raise BadPicture(f"{path} cannot be read: {why}. Choose another file.") from error

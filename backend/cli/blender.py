@@ -135,7 +135,7 @@ def _wheels(platforms: Sequence[str], fresh: bool) -> Mapping[str, bytes]:
 
 
 def _write(folder: Path, made: Package) -> Path:
-    from ..addons.archive import write_whole
+    from ..files import write_whole
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

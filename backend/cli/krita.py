@@ -89,7 +89,7 @@ def _remove(found: Sequence[Place]) -> int:
 
 
 def _zip(out: Path, fresh: bool) -> int:
-    from ..addons.archive import write_whole
+    from ..files import write_whole
     from ..krita.package import plugin_files, side_files, zip_of
     from ..krita.wheels import targets_everywhere
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from protocol.errors import InvalidRequest
 
-from ..addons.archive import write_whole
 from ..addons.starting import starting_command
+from ..files import write_whole
 from .kritarc import disable, enable
 from .package import NAME
 from .places import Place, Starts

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from protocol.errors import InvalidRequest
 
-from ..addons.archive import write_whole
+from ..files import write_whole
 
 _GROUP = "[python]"
 _KEY = "enable_likeness"

@@ -3,13 +3,13 @@ the file itself, its hash in the catalogue or its name, and by model.toml above 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from protocol.errors import ModelError
 
+from ..files import sha256_of
 from .adapters import AdapterKind
 from .catalog import Catalog
 
@@ -72,7 +72,7 @@ def _by_hash(path: Path) -> AdapterKind | None:
         for file in part.files:
             if file.sha256 is None or file.bytes not in {None, size} or not (part.adapter or part.id == "instantid"):
                 continue
-            sha256 = sha256 or _sha256(path)
+            sha256 = sha256 or sha256_of(path)
             if sha256 == file.sha256:
                 return AdapterKind(part.adapter["kind"]) if part.adapter else AdapterKind.INSTANT_ID
     return None
@@ -85,8 +85,3 @@ def _by_name(path: Path) -> AdapterKind | None:
     if "portrait" in name or "unnorm" in name:
         return AdapterKind.FACE_ID_PORTRAIT_RAW
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

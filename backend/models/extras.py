@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from protocol.errors import InvalidRequest, ModelError
 
+from ..files import link
 from .bundle import Family, Model
 from .header import Header, read_header
 from .pickles import as_safetensors
@@ -56,13 +56,7 @@ def add_extra(models: Path, extra: Extra, file: Path, into: str | None) -> tuple
         raise InvalidRequest(f"{model} has another {place.name} in {extra.folder}/. Rename one of the two files.")
     try:
         place.parent.mkdir(exist_ok=True)
-        fresh = place.with_name(f".{place.name}.new")
-        fresh.unlink(missing_ok=True)
-        try:
-            fresh.symlink_to(file.resolve())
-        except OSError:  # symbolic links are for administrators on Windows
-            os.link(file, fresh)
-        os.replace(fresh, place)
+        link(place, file.resolve())
     except OSError as error:
         raise ModelError(f"{file.name} could not be linked into {place.parent} ({error.strerror}). Copy it there.") from error
     return model, name

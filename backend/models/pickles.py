@@ -21,7 +21,7 @@ from typing import Any, cast
 from protocol.errors import DiskFull, ModelError
 
 from ..config import load_settings
-from .store_fetch import sha256_of
+from ..files import sha256_of, write_whole
 
 GIB = 2**30
 MEMORY = 4 * GIB
@@ -90,9 +90,7 @@ def _sha256(path: Path, cache: Path) -> str:
     try:
         sha256 = sha256_of(path)
         cache.mkdir(parents=True, exist_ok=True)
-        fresh = stamp.with_suffix(f".{os.getpid()}.new")
-        fresh.write_text(sha256, encoding="ascii")
-        os.replace(fresh, stamp)
+        write_whole(stamp, sha256.encode())
     except OSError as error:
         raise ModelError(f"{path.name} is a pickle and has to be converted, but {cache} cannot be written ({error.strerror}).") from error
     return sha256

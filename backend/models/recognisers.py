@@ -24,13 +24,14 @@ A recogniser is a name and an ONNX file; its sha256 is what a character's number
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from protocol.errors import ModelError
+
+from ..files import sha256_of
 
 ANTELOPE, BUFFALO = "antelopev2", "buffalo_l"
 KNOWN_FILES = {"glintr100.onnx": ANTELOPE, "w600k_r50.onnx": BUFFALO}
@@ -66,7 +67,7 @@ class Recogniser:
         if self.sha256:
             return self.sha256
         file = self.onnx
-        return sha256_of(file) if file is not None and file.is_file() else ""
+        return onnx_sha256(file) if file is not None and file.is_file() else ""
 
 
 class Digests:
@@ -130,11 +131,10 @@ def recogniser_for(model_id: str, recognisers: Iterable[Recogniser], declared: s
     )
 
 
-def sha256_of(file: Path) -> str:
-    """The sha256 of a file in hexadecimal; ModelError if it cannot be read."""
+def onnx_sha256(file: Path) -> str:
+    """The sha256 of a recogniser's file, in hexadecimal; ModelError if it cannot be read."""
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256_of(file)
     except OSError as error:
         raise ModelError(f"{file} cannot be read ({error.strerror or error}). Install the model once more.") from error
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from protocol.errors import InvalidRequest, LikenessError, UnknownModel
 
+from ..files import sha256_of
 from .catalog import Catalog
 from .distilled import Regimen, Told, regimen, told_by_metadata, told_by_name
 from .header import read_header
-from .store_fetch import sha256_of
 
 if TYPE_CHECKING:
     from protocol.jobs import Lora

@@ -264,17 +264,6 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def sha256_of(path: Path, check: Callable[[], None] = lambda: None, heard: Callable[[int], None] = lambda count: None) -> str:
-    """The hash of a file on the disk; `check` may raise to stop. Raises OSError."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while data := file.read(1 << 20):
-            check()
-            digest.update(data)
-            heard(len(data))
-    return digest.hexdigest()
-
-
 def git_hash(path: Path) -> str:
     """What git, and so the Hub, calls the contents of a small file."""
     data = path.read_bytes()

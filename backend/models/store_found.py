@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files import sha256_of
 from .catalog import CatalogFile
 from .store import Record
-from .store_fetch import Trust, sha256_of
+from .store_fetch import Trust
 
 MAX_FILES = 200_000
 """A folder with more is not a model folder; the rest of it is not looked at."""

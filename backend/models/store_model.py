@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from protocol.errors import InvalidRequest, ModelError
 
+from ..files import link, write_whole
 from .bundle import Model
 from .catalog import ModelSet, Part, clash
 from .store import Record, Store
@@ -29,9 +29,7 @@ def make_model(store: Store, record: Record, name: str, base: ModelSet, parts: I
         for part in chosen:
             for file in part.files:
                 _link(store.path(record.files[file.key]), folder / file.place, store)
-        card = folder / f".{CARD}.new"
-        card.write_text(card_of(name, base, chosen), encoding="utf-8")
-        os.replace(card, folder / CARD)
+        write_whole(folder / CARD, card_of(name, base, chosen).encode())
     except OSError as error:
         raise ModelError(f"The model folder {folder} could not be made ({error.strerror}). Look at its rights and its drive.") from error
     Model.open(folder)
@@ -110,13 +108,6 @@ def _pairs(table: Mapping[str, Any]) -> list[str]:
 
 
 def _link(target: Path, place: Path, store: Store) -> None:
-    """Make `place` stand for `target`: a symbolic link, or a hard one where the system keeps those for administrators (Windows)."""
+    """Make `place` stand for `target`. What is the store's own is linked from here to there, so that all of it can be moved."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    fresh = place.with_name(f".{place.name}.new")
-    fresh.unlink(missing_ok=True)
-    own = target.is_relative_to(store.root)
-    try:
-        fresh.symlink_to(os.path.relpath(target, place.parent) if own else target)
-    except OSError:
-        os.link(target, fresh)
-    os.replace(fresh, place)
+    link(place, target, relative=target.is_relative_to(store.root))

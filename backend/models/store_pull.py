@@ -12,9 +12,10 @@ from typing import Any, Self
 
 from protocol.errors import DiskFull, InvalidRequest, ModelError
 
+from ..files import sha256_of
 from .catalog import CatalogFile
 from .store import Record, Store
-from .store_fetch import Download, Fetched, Patience, Trust, install, sha256_of
+from .store_fetch import Download, Fetched, Patience, Trust, install
 from .store_found import Found
 from .store_http import Hub
 

@@ -16,7 +16,7 @@ from backend.character_files import read_character, write_character
 from backend.characters import CharacterStore
 from backend.config import Settings
 from backend.models import recognisers
-from backend.models.recognisers import sha256_of
+from backend.models.recognisers import onnx_sha256
 from backend.readings import blend_of, identity_of_reading
 from backend.worker.serve import Watch
 from backend.worker.studio import Studio
@@ -92,7 +92,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_pack(model / "faces")
         card = (model / "model.toml").read_text().replace("tiny-sdxl", name)
         if name == "tiny":
-            card += CARD.format(second=sha256_of(write_recogniser(model / "recognisers" / "second.onnx", 9)))
+            card += CARD.format(second=onnx_sha256(write_recogniser(model / "recognisers" / "second.onnx", 9)))
         (model / "model.toml").write_text(card, encoding="utf-8")
     return folder
 
@@ -315,7 +315,7 @@ def test_models_are_told_with_their_recognisers_and_who_reads_with_them(studio: 
         ("second", ("faceid", "faceid-plusv2"), ""),
     ]
     assert (tiny.recognisers[0].same, tiny.recognisers[0].strangers) == (0.9, 0.1)
-    assert tiny.recognisers[0].sha256 == sha256_of(models / "tiny" / "faces" / "rec.onnx")
+    assert tiny.recognisers[0].sha256 == onnx_sha256(models / "tiny" / "faces" / "rec.onnx")
 
 
 def as_an_older_version_kept_it(home: Path, name: str) -> None:
