@@ -45,13 +45,13 @@ FAR = 2.0 * SIDE
 """A point further out than this, in pixels, is a mistake; and lines to it would take their time."""
 
 
-def draw_skeleton(joints: Sequence[Place | None], width: int, height: int, stick: int = STICK) -> Pixels:
+def draw_skeleton(joints: Sequence[Place | None], width: int, height: int) -> Pixels:
     """The 18 joints of OpenPose in its order, None where one is not seen -> the skeleton on black, (height, width, 3).
 
-    A limb is drawn when both its joints are there. Places are truncated to whole pixels, as the annotator does. `stick` is for networks
-    that were trained on thicker limbs (`stick_for_large`). Raises `InvalidRequest` for anything but 18 joints.
+    A limb is drawn when both its joints are there. Places are truncated to whole pixels, as the annotator does.
+    Raises `InvalidRequest` for anything but 18 joints.
     """
-    steps = skeleton_in_steps(joints, width, height, stick)
+    steps = skeleton_in_steps(joints, width, height)
     while True:
         try:
             next(steps)
@@ -60,7 +60,7 @@ def draw_skeleton(joints: Sequence[Place | None], width: int, height: int, stick
             return drawn
 
 
-def skeleton_in_steps(joints: Sequence[Place | None], width: int, height: int, stick: int = STICK) -> Steps[Pixels]:
+def skeleton_in_steps(joints: Sequence[Place | None], width: int, height: int) -> Steps[Pixels]:
     """The same as `draw_skeleton`, limb by limb, a millisecond each: for pictures that follow while the artist poses."""
     if len(joints) != len(JOINTS) or not all(joint is None or _usable(joint) for joint in joints):
         raise InvalidRequest(f"A skeleton has {len(JOINTS)} joints, each an x and a y in pixels or nothing.")
@@ -68,18 +68,12 @@ def skeleton_in_steps(joints: Sequence[Place | None], width: int, height: int, s
     for (first, second), colour in zip(LIMBS, COLOURS, strict=False):  # 17 limbs, 18 colours
         start, end = joints[first], joints[second]
         if start is not None and end is not None:
-            _limb(canvas, start, end, stick, _shaded(colour))
+            _limb(canvas, start, end, _shaded(colour))
             yield
     for joint, colour in zip(joints, COLOURS, strict=True):
         if joint is not None:
-            _disc(canvas, joint, stick, colour)
+            _disc(canvas, joint, STICK, colour)
     return canvas
-
-
-def stick_for_large(width: int, height: int) -> int:
-    """The `stick` of networks trained on large pictures with thicker limbs (xinsir/controlnet-openpose-sdxl-1.0, its model card)."""
-    longest = max(width, height)
-    return STICK if longest < 500 else STICK * min(2 + longest // 1000, 7)
 
 
 def draw_face_keypoints(points: Sequence[Place], width: int, height: int) -> Pixels:
@@ -91,7 +85,7 @@ def draw_face_keypoints(points: Sequence[Place], width: int, height: int) -> Pix
         raise InvalidRequest("A face is placed by five points (eyes, nose, corners of the mouth), each an x and a y in pixels.")
     canvas = _black(width, height)
     for first, second in FACE_LIMBS:
-        _limb(canvas, points[first], points[second], STICK, FACE_COLOURS[first])
+        _limb(canvas, points[first], points[second], FACE_COLOURS[first])
     canvas = (canvas * SHADE).astype(np.uint8)
     for point, colour in zip(points, FACE_COLOURS, strict=True):
         _disc(canvas, point, FACE_DISC, colour)
@@ -113,13 +107,13 @@ def _shaded(colour: Colour) -> Colour:
     return red, green, blue
 
 
-def _limb(canvas: Pixels, start: Place, end: Place, stick: int, colour: Colour) -> None:
+def _limb(canvas: Pixels, start: Place, end: Place, colour: Colour) -> None:
     """A filled ellipse over the two places; everything is truncated to integers where the annotators do."""
     (x0, y0), (x1, y1) = start, end
     middle = (int((x0 + x1) / 2), int((y0 + y1) / 2))
     half = int(math.hypot(x0 - x1, y0 - y1) / 2)
     angle = int(math.degrees(math.atan2(y0 - y1, x0 - x1)))
-    _fill_convex(canvas, _ellipse(middle, (half, stick), angle), colour)
+    _fill_convex(canvas, _ellipse(middle, (half, STICK), angle), colour)
 
 
 def _ellipse(middle: tuple[int, int], axes: tuple[int, int], angle: int) -> NDArray[np.int64]:
