@@ -241,6 +241,8 @@ class Shortcut(Enum):
     """IdentityNet for the conditional half only."""
     SMALL = "small"
     """Drawn at five eighths of the model's own sizes, and scaled to what was asked for; only by models that were trained on many sizes."""
+    FEATURE_REUSE = "feature-reuse"
+    """What the inner blocks of the UNet and the ControlNets say counts for two steps (DeepCache, Ma et al., arXiv:2312.00858)."""
 
 
 @frozen

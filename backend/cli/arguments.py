@@ -13,7 +13,7 @@ from protocol.jobs import Shortcut
 
 Number = TypeVar("Number", int, float)
 QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)
-"""What `--quick` alone stands for; `small` is for pictures that are looked at for a moment."""
+"""What `--quick` alone stands for; `small` is for pictures that are looked at for a moment, `feature-reuse` for those of many steps."""
 MAX_COUNT = 100
 """Pictures of one command; more is a loop in a script, where a mistyped zero does not keep the machine busy for a day."""
 MAX_SEED = 2**32 - 1
@@ -90,7 +90,8 @@ def add_quick(parser: argparse.ArgumentParser) -> None:
     """`--quick`, alone or with the names of shortcuts."""
     parser.add_argument(
         "--quick", nargs="?", default=(), const=QUICK, type=shortcuts, metavar="SHORTCUTS",
-        help=f"in less time, and not quite the same picture: {', '.join(shortcut.value for shortcut in QUICK)}, or those that are named",
+        help="in less time, and not quite the same picture: few-steps,guidance-interval,conditional-identity, or those that are named; "
+        "also feature-reuse (every second step computes little) and small",
     )  # fmt: skip
 
 

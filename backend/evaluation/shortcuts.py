@@ -22,8 +22,11 @@ from .measures import gain, mean
 from .people import Sitter
 
 ALONE = tuple((shortcut.value, (shortcut,)) for shortcut in Shortcut if shortcut is not Shortcut.SMALL)
-WAYS: tuple[tuple[str, tuple[Shortcut, ...]], ...] = (("fully", ()), *ALONE, ("--quick", tuple(way[0] for _, way in ALONE)))
-"""`small` changes nothing for a model that draws at one size, as the built-in one does."""
+QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)
+"""What `--quick` stands for."""
+MANY_STEPS = (Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY, Shortcut.FEATURE_REUSE)
+WAYS: tuple[tuple[str, tuple[Shortcut, ...]], ...] = (("fully", ()), *ALONE, ("--quick", QUICK), ("all steps, else quick", MANY_STEPS))
+"""`small` changes nothing for a model that draws at one size, as the built-in one does; of few steps no features are reused."""
 CLAIM = "shortcuts"
 
 

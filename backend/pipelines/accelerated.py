@@ -16,17 +16,21 @@ from .graphs import Graphs
 
 
 @contextmanager
-def accelerated(parts: Parts, nets: Sequence[Untyped], check: Callable[[], None], worn: bool) -> Generator[Callable[[], bool]]:
+def accelerated(
+    parts: Parts, nets: Sequence[Untyped], check: Callable[[], None], worn: bool, whole: bool = True
+) -> Generator[Callable[[], bool]]:
     """While a picture is drawn by the UNet of `parts` and `nets`, with our processors attached. `check` is asked before each net, and may
     raise. Gives what says whether a device only notes, right now, what it is asked for.
 
-    Nothing happens where weights are stored in other numbers or streamed, or LoRAs are `worn` as hooks: these act within blocks.
+    Nothing happens where weights are stored in other numbers or streamed, or LoRAs are `worn` as hooks: these act within blocks. Nets that
+    are not always `whole`, since in some steps a part of them rests, are not captured: a graph repeats all that it was captured with.
     """
     compiler: Compiler | None = parts.compiler
     graphs: Graphs | None = parts.graphs
     if graphs is not None and (worn or not _may(parts) or not _stay(parts, Role.UNET, Role.NET)):
         graphs.drop()  # what they hold is needed more by what comes and goes
         graphs = None
+    graphs = graphs if whole else None
     if worn or not _may(parts) or (compiler is None and graphs is None):
         yield lambda: False
         return

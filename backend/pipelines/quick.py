@@ -1,4 +1,5 @@
-"""Shortcuts: quicker ways that change the picture. Each is only taken when a job names it. Pure: what they stand for; `halves` does it."""
+"""Shortcuts: quicker ways that change the picture. Each is only taken when a job names it. Pure: what they stand for; `halves` and `reuse`
+do it."""
 
 from __future__ import annotations
 
@@ -18,6 +19,10 @@ FEW = 0.4
 """Share of a model's own steps that DPM++ 2M (Lu et al., arXiv:2211.01095) needs of a second-order solver's accuracy."""
 FEWEST = 6
 FEW_SCHEDULER = "dpm++2m-trailing"
+EVERY = 2
+"""With `Shortcut.FEATURE_REUSE` every second step computes everything …"""
+LEAST = 10
+"""… of pictures of so many steps or more. Fewer are too far apart, above all those of models that were made for four."""
 SMALL = 5 / 8
 """Of each side with `Shortcut.SMALL`: two fifths of the pixels. SDXL was trained on many sizes and draws at 640 what it draws at 1024;
 a model of one size does not: the built-in one, made for 128 pixels, draws no faces at 80 (likeness 0.15 instead of 0.75)."""
@@ -30,12 +35,14 @@ class Shortening:
 
     guided: Window = ALWAYS
     conditional_identity: bool = False
+    every: int = 1
+    """Of so many steps one computes everything, and the others the outermost blocks of the UNet."""
 
     @classmethod
     def of(cls, shortcuts: Sequence[Shortcut]) -> Shortening:
         """By a job's shortcuts; those that change what is asked for are `shortened`'s."""
         guided = GUIDED if Shortcut.GUIDANCE_INTERVAL in shortcuts else ALWAYS
-        return cls(guided, Shortcut.CONDITIONAL_IDENTITY in shortcuts)
+        return cls(guided, Shortcut.CONDITIONAL_IDENTITY in shortcuts, EVERY if Shortcut.FEATURE_REUSE in shortcuts else 1)
 
 
 FULLY = Shortening()

@@ -36,6 +36,7 @@ from .inversion import accent as spoken
 from .inversion import speaking
 from .lora import Worn, accent, wearing
 from .quick import FULLY, Shortening
+from .reuse import reusing
 from .schedulers import ETAS
 from .tiles import tiled
 from .union import joined
@@ -123,7 +124,9 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
             stack.enter_context(paced(item, clock))
         nets = [item.net for item in recipe.nets]
         stack.enter_context(joined(nets))
-        asleep = stack.enter_context(accelerated(parts, nets, hooks.check, worn=originals is None and bool(recipe.loras)))
+        hooked = originals is None and bool(recipe.loras)
+        asleep = stack.enter_context(accelerated(parts, nets, hooks.check, worn=hooked, whole=recipe.shortening.every == 1))
+        stack.enter_context(reusing(recipe.shortening, parts.unet, nets, clock))
         people = [net for net in nets if isinstance(net, IdentityNet)]
         stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
         stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device, asleep))

@@ -30,7 +30,7 @@ from ..planes import Plane
 from ..results import Pictures
 
 DRAFT = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY, Shortcut.SMALL)
-"""All shortcuts: a picture to look at for a moment."""
+"""A picture to look at for a moment. So few steps leave nothing for features to be reused in."""
 LIVE_PIXELS = 640 * 640
 """What is sent, and comes back, has so many pixels at most: as many as SDXL draws with `Shortcut.SMALL`."""
 PACE_S, SLOWEST_PACE_S = 0.15, 1.0

@@ -10,6 +10,7 @@ import pytest
 from oracle_world import Flaws, KnownFaces, OracleEngine
 from PIL import Image
 
+from backend.cli.arguments import QUICK
 from backend.evaluation.evaluate import compare_shortcuts
 from backend.evaluation.people import sitter
 from backend.evaluation.shortcuts import WAYS
@@ -50,7 +51,8 @@ def test_every_shortcut_is_tried_alone_and_all_of_them_together():
     tried = dict(WAYS)
     assert tried["fully"] == ()
     assert {way[0] for way in tried.values() if len(way) == 1} == set(Shortcut) - {Shortcut.SMALL}
-    assert set(tried["--quick"]) == set(Shortcut) - {Shortcut.SMALL}
+    assert tried["--quick"] == QUICK
+    assert set(tried["all steps, else quick"]) == set(Shortcut) - {Shortcut.SMALL, Shortcut.FEW_STEPS}
 
 
 def test_a_shortcut_that_draws_somebody_else_costs_its_likeness(measured):
