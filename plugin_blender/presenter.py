@@ -15,6 +15,7 @@ from typing import Concatenate, ParamSpec, Protocol
 from .chores import Chores
 from .live import Live
 from .people import People, Pictures
+from .picture_jobs import Ended, PictureJobs
 from .protocol.client import Client
 from .protocol.desk.backend_state import BackendState
 from .protocol.desk.errands import Errands
@@ -27,7 +28,6 @@ from .protocol.jobs import About
 from .protocol.planes import Plane
 from .protocol.results import CharacterCard, ModelInfo
 from .shelf import Result, Shelf
-from .studio import Ended, Studio
 from .wish import Shot, Wish
 
 SHOTS = 64
@@ -76,7 +76,7 @@ class Presenter:
     ) -> None:
         self._client, self._launcher, self._shelf = client, launcher, shelf
         self._errands, self._chores = Errands(client), Chores()
-        self._studio = Studio(self._errands, self._chores, store, shelf, pictures, now_ms)
+        self._picture_jobs = PictureJobs(self._errands, self._chores, store, shelf, pictures, now_ms)
         self.people = People(self._errands, self._chores, pictures)
         self.live = Live(client, self._chores, self.model, self._is_known, self._live_waits)
         self.state = BackendState(self._errands, launcher.available, clock, self.people.refresh)
@@ -122,12 +122,12 @@ class Presenter:
     @property
     def progress(self) -> Progress | None:
         """The work under way."""
-        return self._studio.progress
+        return self._picture_jobs.progress
 
     @property
     def preview(self) -> Plane | None:
         """The picture under way, small."""
-        return self._studio.preview
+        return self._picture_jobs.preview
 
     @property
     def notice(self) -> str:
@@ -177,15 +177,15 @@ class Presenter:
         if wish.model and self.models and self.model(wish.model) is None:
             raise InvalidRequest(f"There is no model called {wish.model!r} here. Choose one from the list.")
         self.live.give_way()
-        return self._studio.ask(wish.changed(), shots, self.model(wish.model))
+        return self._picture_jobs.ask(wish.changed(), shots, self.model(wish.model))
 
     def ended(self, press: int) -> Ended:
         """What came of a press so far."""
-        return self._studio.ended(press)
+        return self._picture_jobs.ended(press)
 
     def cancel(self, press: int | None = None) -> None:
         """Stop the pictures of one press, or of the one under way."""
-        self._studio.cancel(press)
+        self._picture_jobs.cancel(press)
 
     def discard(self, key: str) -> None:
         """Throw a result away."""
@@ -241,7 +241,7 @@ class Presenter:
         if self.live.route(event):
             return
         match event:
-            case _ if self.state.route(event) or self._errands.route(event) or self._studio.route(event):
+            case _ if self.state.route(event) or self._errands.route(event) or self._picture_jobs.route(event):
                 pass
             case Refused():
                 self._errands.say(str(event.error))

@@ -16,6 +16,7 @@ from .host import DocumentCard, Host, LayerCard
 from .left_behind import LeftBehind
 from .live import Live
 from .people import People
+from .picture_jobs import PictureJobs
 from .pose import PoseDesk
 from .protocol.client import Client
 from .protocol.desk.backend_state import BackendState
@@ -25,7 +26,6 @@ from .protocol.events import Event, Link, Refused
 from .protocol.geometry import Bounds, Point
 from .protocol.planes import Plane
 from .protocol.results import ModelInfo
-from .studio import Studio
 from .view import Backend, Choice, DraftPhoto, Person, Progress, Result
 from .view import Live as LiveShown
 
@@ -73,13 +73,15 @@ class Heart:
         self._launcher, self._clock = launcher, clock
         self._random_seed = random_seed or (lambda: secrets.randbelow(2**31 - 64))
         self._gallery = Gallery(self._desk, clock)
-        self._studio = Studio(self._desk, self._gallery)
-        self._left = LeftBehind(self._desk, self._gallery.keeper, self._studio.waiting, self._studio.move, self._gallery.changed)
+        self._picture_jobs = PictureJobs(self._desk, self._gallery)
+        self._left = LeftBehind(
+            self._desk, self._gallery.keeper, self._picture_jobs.waiting, self._picture_jobs.move, self._gallery.changed
+        )
         self._people = People(self._desk)
         self._drafts = Drafts(self._desk, lambda: self._people.persons, self._people.refresh)
         self._people.offer = self._drafts.offer
         self._pose = PoseDesk(self._desk)
-        self._live = Live(self._desk, self._gallery, self._studio, self._pose_of, lambda: self.why_not, self._random_seed, clock)
+        self._live = Live(self._desk, self._gallery, self._picture_jobs, self._pose_of, lambda: self.why_not, self._random_seed, clock)
         self._state = BackendState(self._desk, launcher.available, clock, self._people.refresh)
         self._looked_at = self._saved_at = -1e9
         self._kept_form = self._desk.form
@@ -133,7 +135,7 @@ class Heart:
     @property
     def progress(self) -> Progress | None:
         """The picture under way."""
-        return self._studio.progress
+        return self._picture_jobs.progress
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -153,7 +155,7 @@ class Heart:
     @property
     def preview(self) -> Plane | None:
         """The picture under way, small."""
-        return self._studio.preview
+        return self._picture_jobs.preview
 
     @property
     def live(self) -> LiveShown | None:
@@ -216,7 +218,7 @@ class Heart:
         """Do all that is due. Never waits."""
         if self._closed:
             return
-        background, parts = self._desk.background, (self._drafts, self._studio, self._gallery, self._live)
+        background, parts = self._desk.background, (self._drafts, self._picture_jobs, self._gallery, self._live)
         for step in (self._poll, self._look, background.turn, *(part.tick for part in parts), self._keep):
             try:
                 step()
@@ -235,7 +237,7 @@ class Heart:
         if self._live.route(event):
             return
         match event:
-            case _ if self._state.route(event) or self._desk.route(event) or self._studio.route(event):
+            case _ if self._state.route(event) or self._desk.route(event) or self._picture_jobs.route(event):
                 pass
             case Refused():
                 self._desk.say(str(event.error))
@@ -253,7 +255,7 @@ class Heart:
         if now != before or not self._entered:
             self._entered = True
             self._gallery.enter(now)
-            self._studio.document_changed()
+            self._picture_jobs.document_changed()
             self._left.ask()
         self._left.look()
 

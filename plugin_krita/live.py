@@ -18,6 +18,7 @@ from .form import Form, Mode
 from .gallery import Gallery
 from .host import CanvasProblem, DocumentCard
 from .live_reading import Follows, Piece, Reading, Source, asked, layer_of, looks_at_canvas, made_small, reading_of, seen_of
+from .picture_jobs import PictureJobs
 from .pose import PoseOf, place_face
 from .protocol.desk.live import LivePicture, LiveStream
 from .protocol.desk.sentences import sentence_of, title_of
@@ -25,7 +26,6 @@ from .protocol.events import Event
 from .protocol.geometry import Point
 from .protocol.planes import Plane
 from .results import TITLE
-from .studio import Studio
 from .view import Live as Shown
 
 LOOK_S = 0.15
@@ -53,13 +53,13 @@ class Live:
         self,
         desk: Desk,
         gallery: Gallery,
-        studio: Studio,
+        picture_jobs: PictureJobs,
         pose_of: PoseOf,
         why_not: Callable[[], str],
         random_seed: Callable[[], int],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._desk, self._gallery, self._studio = desk, gallery, studio
+        self._desk, self._gallery, self._picture_jobs = desk, gallery, picture_jobs
         self._pose_of, self._why_not, self._random_seed, self._clock = pose_of, why_not, random_seed, clock
         self._stream: LiveStream[Follows] = LiveStream(desk.client, clock=clock)
         self._seed: int | None = None
@@ -191,7 +191,7 @@ class Live:
             return self._news or "Live waits for a document."
         if why_not := self._why_not():
             return f"Live waits. {why_not}"
-        if self._studio.progress is not None:
+        if self._picture_jobs.progress is not None:
             return "Live waits until the picture under way is finished."
         history = self._gallery.history
         if history is not None and history.shown is not None:

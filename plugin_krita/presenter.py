@@ -43,7 +43,7 @@ class Presenter(Heart):
         self._desk.say("")
         if not self.form.seed_locked:
             self.change(seed=self._random_seed())
-        self._studio.generate(self.form, self._pose_of, self._steps())
+        self._picture_jobs.generate(self.form, self._pose_of, self._steps())
 
     def _steps(self) -> int | None:
         model = self._model()
@@ -77,12 +77,12 @@ class Presenter(Heart):
         if self.why_not:
             raise CanvasProblem(self.why_not)
         self._desk.say("")
-        self._studio.generate(form, self._pose_of, self._steps())
+        self._picture_jobs.generate(form, self._pose_of, self._steps())
 
     @guarded
     def cancel(self) -> None:
         """Stop the picture under way."""
-        self._studio.cancel()
+        self._picture_jobs.cancel()
 
     @guarded
     def dismiss(self) -> None:
@@ -210,7 +210,7 @@ class Presenter(Heart):
             return
         self._closed = True
         self._live.close()
-        self._studio.hide_live()
+        self._picture_jobs.hide_live()
         self._gallery.leave()
         values, store = self._desk.form.kept(), self._desk.store
         self._desk.background.do(lambda: store.keep_settings(values))

@@ -45,7 +45,7 @@ class Encoder(Protocol):
         ...
 
 
-class Studio:
+class PictureJobs:
     """Follows every picture job of this client, of this session and of earlier ones."""
 
     def __init__(self, errands: Errands, chores: Chores, store: Store, shelf: Shelf, encoder: Encoder, now_ms: Callable[[], int]) -> None:

@@ -33,7 +33,7 @@ from .tickets import Ticket, ticket_from, updated
 from .view import Progress
 
 
-class Studio:
+class PictureJobs:
     """Follows every picture job of this client, of this session and of earlier ones."""
 
     def __init__(self, desk: Desk, gallery: Gallery, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
