@@ -38,6 +38,7 @@ FORBIDDEN: dict[str, set[str]] = {
     "backend/faces.py": WIRE | HOSTS | FRONT | {"backend.training", "backend.pipelines"},
     "backend/images.py": WIRE | HOSTS | FRONT | {"backend.training", "backend.pipelines"},
     "backend/config.py": TORCH_STACK | PIXELS | HOSTS | FRONT,
+    "backend/files.py": TORCH_STACK | PIXELS | HOSTS | FRONT,
     "backend/addons": PACKING | {"backend.krita", "backend.blender"},
     "backend/krita": PACKING | {"backend.blender"},
     "backend/blender": PACKING | {"backend.krita"},
