@@ -15,6 +15,7 @@ from functools import cache
 from typing import Annotated, TypeAlias, get_args
 
 from protocol.codec import Codec
+from protocol.errors import InvalidRequest
 from protocol.frozen import frozen
 from protocol.jobs import Job
 from protocol.limits import MODELS, PLANES, Bytes, Count, Items, JobId, Name, Note, Seconds, Sentence, Text
@@ -59,6 +60,13 @@ class Ready:
     """From the worker: it has loaded what it needs and waits for a job."""
 
     title: Note = ""
+    models: Annotated[tuple[ModelInfo, ...], Items(MODELS)] = ()
+
+
+@frozen
+class Stock:
+    """From the worker: which models there are now, as folders changed."""
+
     models: Annotated[tuple[ModelInfo, ...], Items(MODELS)] = ()
 
 
@@ -121,7 +129,7 @@ class Unfit:
 
 
 ToWorker: TypeAlias = Lease | Stop | Leave
-FromWorker: TypeAlias = Ready | Unfit | Beat | Step | Shown | Finished | Failed
+FromWorker: TypeAlias = Ready | Unfit | Stock | Beat | Step | Shown | Finished | Failed
 Word: TypeAlias = ToWorker | FromWorker
 
 
@@ -220,6 +228,20 @@ def decode_job(header: bytes, planes: Sequence[Buffer]) -> Job:
 def encode_outcome(outcome: Outcome) -> tuple[bytes, list[Buffer]]:
     """An outcome's header, and its planes for the file; raises `InvalidRequest` for one that has no place on the wire."""
     return _outcomes().encode_header(outcome)
+
+
+def can_tell(models: tuple[ModelInfo, ...]) -> bool:
+    """Whether what is told of these models has room in one header, beside a device's title, also on the way to a client."""
+    try:
+        _ready().encode_header(Ready("x" * 256, models))
+    except InvalidRequest:
+        return False
+    return True
+
+
+@cache
+def _ready() -> Codec[Ready]:
+    return Codec[Ready]((Ready,))
 
 
 @cache

@@ -38,9 +38,9 @@ def recognised_extra(path: Path) -> Extra | None:
     if any(name.startswith(("image_proj", "ip_adapter.", "adapter_modules.")) for name in names):
         return None
     if any(mark in name for name in names for mark in _LORA):
-        return Extra("loras", "a LoRA", _family_of_lora(header))
+        return Extra("loras", "a LoRA", family_of_lora(header))
     if any(name.startswith(_WORDS) for name in names) or (len(names) == 1 and len(next(iter(header.shapes.values()))) in {1, 2}):
-        return Extra("embeddings", "a textual inversion", _family_of_word(header))
+        return Extra("embeddings", "a textual inversion", family_of_word(header))
     return None
 
 
@@ -84,17 +84,20 @@ def _chosen(models: Path, extra: Extra, into: str | None) -> tuple[Path, str]:
     return folders[fitting[0]], opened[fitting[0]].id
 
 
-def _family_of_lora(header: Header) -> Family | None:
+def family_of_lora(header: Header) -> Family | None:
+    """The family of a LoRA by its header; None where that does not tell."""
     for name, shape in header.shapes.items():
         if "attn2" in name and "to_k" in name and ("down" in name or "lora_A" in name) and len(shape) >= 2:
             return FAMILY_OF_WIDTH.get(shape[1])
     return None
 
 
-def _family_of_word(header: Header) -> Family | None:
+def family_of_word(header: Header) -> Family | None:
+    """The family of a textual inversion by its header; None where that does not tell."""
     if header.has("clip_l", "clip_g"):
         return Family.SDXL
-    return FAMILY_OF_WORD.get(next(iter(header.shapes.values()))[-1])
+    shape = next(iter(header.shapes.values()), ())
+    return FAMILY_OF_WORD.get(shape[-1]) if shape else None
 
 
 def _title(family: Family | None) -> str:

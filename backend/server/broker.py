@@ -235,7 +235,7 @@ class Broker:
             case Ping():
                 stage, sentence = self._supervisor.summary()
                 briefs = tuple(self.dispatcher.unacknowledged(self._clients[peer]))
-                self._send(peer, Pong(request.request, stage, briefs, sentence))
+                self._send(peer, Pong(request.request, stage, briefs, sentence, self._supervisor.models_changed))
             case Submit():
                 check_job(request.job)
                 self.dispatcher.submit(self._clients[peer], request, taken)

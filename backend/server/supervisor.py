@@ -18,7 +18,7 @@ from protocol.frozen import frozen
 from protocol.planes import Plane
 from protocol.results import DeviceStatus, ModelInfo, WorkerStage
 
-from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stop, ToWorker, Unfit, Word
+from ..pipe import Beat, Failed, Finished, FromWorker, Lease, Leave, Ready, Shown, Step, Stock, Stop, ToWorker, Unfit, Word
 
 
 @frozen
@@ -145,6 +145,8 @@ class Supervisor:
         self._slots = [_Slot(device) for device in devices]
         self._spawn = spawn
         self._patience = patience or Patience()
+        self.models_changed = 0
+        """How often workers told of models."""
 
     # What the dispatcher asks ----------------------------------------------------------------------------------------------------------
     def idle(self) -> list[str]:
@@ -244,6 +246,10 @@ class Supervisor:
             case Ready():
                 slot.ready_at, slot.title, slot.models, slot.sentence = now, word.title, word.models, ""
                 slot.worked = True
+                self.models_changed += 1
+            case Stock():
+                slot.models = word.models
+                self.models_changed += 1
             case Unfit():
                 self._refuse(slot, word.sentence, now)
             case Beat():
@@ -259,7 +265,7 @@ class Supervisor:
     def _about_job(self, slot: _Slot, word: FromWorker, blob: bytes, now: float) -> list[Report]:
         """What is said of another job than the leased one is of an attempt that was given up."""
         work = slot.work
-        if work is None or isinstance(word, Ready | Unfit | Beat) or (word.job_id, word.attempt) != (work.job_id, work.attempt):
+        if work is None or isinstance(word, Ready | Unfit | Stock | Beat) or (word.job_id, word.attempt) != (work.job_id, work.attempt):
             return []
         match word:
             case Step():

@@ -36,6 +36,9 @@ class Nothing:
         """One, that takes any size."""
         return (ModelInfo("nothing", "Draws nothing", "nothing", Extent(64, 64)),)
 
+    def changed(self) -> None:
+        """It stays that one."""
+
     def beat(self) -> Beat:
         """No memory to tell of."""
         return Beat()

@@ -17,7 +17,7 @@ from protocol.jobs import Job
 from protocol.planes import Plane
 from protocol.results import ModelInfo, Outcome
 
-from ..pipe import Beat, Channel, Failed, Finished, Lease, Leave, Ready, Shown, Step, Stop, Unfit, decode_job, encode_outcome
+from ..pipe import Beat, Channel, Failed, Finished, Lease, Leave, Ready, Shown, Step, Stock, Stop, Unfit, decode_job, encode_outcome
 from ..planefile import Buffer, map_planes, read_planes, write_planes
 from .memory import DeviceLost, Rung, climb_down
 
@@ -58,6 +58,10 @@ class Pipeline(Protocol):
 
     def models(self) -> tuple[ModelInfo, ...]:
         """What can be drawn with; the first is used when a job names none."""
+        ...
+
+    def changed(self) -> tuple[ModelInfo, ...] | None:
+        """The models, where they are others than those told before, else None; called from another thread, at any time."""
         ...
 
     def beat(self) -> Beat:
@@ -214,8 +218,19 @@ def _log_unforeseen(job_id: str, error: Exception) -> None:
 
 
 def _beat(channel: Channel, pipeline: Pipeline) -> None:
-    """The heartbeat, until the server is gone; then the inbox ends the process."""
+    """The heartbeat, until the server is gone; then the inbox ends the process. With it goes what changed of the models."""
     with suppress(OSError):
         while True:
             channel.send(pipeline.beat())
+            if (models := _news(pipeline)) is not None:
+                channel.send(Stock(models))
             time.sleep(BEAT_S)
+
+
+def _news(pipeline: Pipeline) -> tuple[ModelInfo, ...] | None:
+    """What changed of the models; nothing that is wrong with a folder may stop the heartbeat."""
+    try:
+        return pipeline.changed()
+    except Exception as error:
+        print(f"the models could not be listed again: {type(error).__name__}", flush=True)
+        return None

@@ -15,30 +15,28 @@ import psutil
 import torch
 from numpy.typing import NDArray
 
-from protocol.errors import LikenessError, ModelError
+from protocol.errors import LikenessError
 from protocol.geometry import Box, Point
-from protocol.jobs import LATER_GUIDES, AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
-from protocol.limits import RECOGNISERS
-from protocol.results import Embedded, FoundFace, MadePicture, ModelInfo, Outcome, Pictures, RecogniserInfo
+from protocol.jobs import AnalyseFaces, BlendCharacters, Embed, ImportCharacter, Job, MakeCharacter, PictureJob
+from protocol.results import Embedded, FoundFace, MadePicture, ModelInfo, Outcome, Pictures
 from protocol.results import Faces as FacesOutcome
 
 from .. import images
 from ..characters import CharacterStore
 from ..config import Settings
 from ..faces import Face, Identity, cosine, embedding_of
-from ..models.bundle import Model, readers_of
 from ..models.memory_plan import Level
 from ..models.recognisers import Digests
 from ..models.residency import Residency, Shuttle
 from ..pipe import Beat
-from ..pipelines.schedulers import OFFERED
-from ..workbench import device_and_dtype, find_model, hush, installed
+from ..workbench import device_and_dtype, find_model, hush
 from .desks import Desk, Desks, memory_budget
 from .footing import Asked, Ground, guide_nets, moves_weights, room_on, wears_loras
 from .memory import Rung
 from .people import People
 from .register import Register
 from .serve import Watch
+from .stock import Stock
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -66,6 +64,7 @@ class Studio:
         self._shuttle = shuttle
         self._people = People(CharacterStore(characters))
         self._digests = Digests()
+        self._stock = Stock(settings, self._digests)
         self._register = Register(CharacterStore(characters), self._people, self._recognisers)
         self._device, _ = device_and_dtype(settings)
         self._room = room or (partial(room_on, self._device) if moves_weights(self._device) else None)
@@ -83,8 +82,11 @@ class Studio:
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The installed models, the one that is used by default first. A damaged one is left out here; `likeness doctor` tells of it."""
-        ids = sorted(installed(self._settings), key=lambda name: (name != self._settings.model, name))
-        return tuple(info for name in ids if (info := _info(self._settings, name, self._digests)) is not None)[:64]
+        return self._stock.models()
+
+    def changed(self) -> tuple[ModelInfo, ...] | None:
+        """The models anew, if there are others than before or other files in their folders."""
+        return self._stock.changed()
 
     def beat(self) -> Beat:
         """The device's memory and what is loaded."""
@@ -223,37 +225,6 @@ class _EngineWatch:
 
     def cancelled(self) -> bool:
         return self._watch.cancelled()
-
-
-def _info(settings: Settings, name: str, digests: Digests) -> ModelInfo | None:
-    try:
-        model = find_model(settings, name)
-    except ModelError:
-        return None
-    return ModelInfo(
-        id=name[:80],
-        title=model.name[:256],
-        family=model.family.value,
-        extent=model.extent,
-        subjects=model.instant_id,
-        adapters=tuple(entry.name[:80] for entry in model.adapters)[:64],
-        guides=tuple(kind for kind, _ in model.controls if kind not in LATER_GUIDES)[:16],
-        schedulers=OFFERED,
-        scheduler=model.defaults.scheduler[:80],
-        steps=model.defaults.steps,
-        guidance_scale=model.defaults.guidance_scale,
-        negative=model.defaults.negative[:4000],
-        recognisers=_recogniser_infos(model, digests),
-        further_guides=tuple(kind for kind, _ in model.controls if kind in LATER_GUIDES)[:16],
-    )
-
-
-def _recogniser_infos(model: Model, digests: Digests) -> tuple[RecogniserInfo, ...]:
-    """What a model's recognisers are, without those whose file is not known before they are loaded."""
-    known = [(one, digests.of(one)) for one in model.recognisers]
-    return tuple(
-        RecogniserInfo(one.name, digest, readers_of(model, one), one.licence, one.same, one.strangers) for one, digest in known if digest
-    )[:RECOGNISERS]
 
 
 def _found(face: Face, who: Identity | None) -> FoundFace:

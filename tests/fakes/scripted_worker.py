@@ -3,7 +3,8 @@
 pixels, like the real one.
 
 `hold=NAME` keeps a job at work, after its first step, until a test writes a file of that name into the folder given with --script (see
-`let_go`); with `until=NAME` it takes step after step until then. Both end when the job is cancelled.
+`let_go`); with `until=NAME` it takes step after step until then. Both end when the job is cancelled. With `deaf=3` a job is an unsafe twin,
+which hears that it is cancelled only at every third step.
 
 Run as a program by the server under test. `times` counts over all processes, in files of the folder given with --script.
 """
@@ -33,7 +34,7 @@ from protocol.errors import Cancelled, NoFace
 from protocol.geometry import Extent
 from protocol.jobs import Job, PictureJob
 from protocol.planes import Layout, Plane
-from protocol.results import Faces, MadePicture, ModelInfo, Outcome, Pictures
+from protocol.results import Faces, LoraInfo, MadePicture, ModelInfo, Outcome, Pictures
 from protocol.shapes import Buffer
 
 
@@ -54,9 +55,18 @@ class Scripted:
     def __init__(self, script: Path, talkative: bool = False) -> None:
         self._script, self._talkative = script, talkative
         self._dies_in, self._stalls = "", False
+        self._told: list[str] = []
 
     def models(self) -> tuple[ModelInfo, ...]:
-        return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8)),)
+        self._told = self._loras()
+        return (ModelInfo("scripted", "Does what it is told", "none", Extent(8, 8), loras=tuple(map(LoraInfo, self._told))),)
+
+    def changed(self) -> tuple[ModelInfo, ...] | None:
+        """A file `NAME.lora` in the script's folder is a LoRA."""
+        return self.models() if self._loras() != self._told else None
+
+    def _loras(self) -> list[str]:
+        return sorted(path.stem for path in self._script.glob("*.lora")) if self._script else []
 
     def beat(self) -> Beat:
         return Beat(1000, 500, ("scripted",))
@@ -79,7 +89,7 @@ class Scripted:
         self._stalls = "stall_in" in words
         self._reach("load")
         for step in range(steps):
-            if watch.cancelled():
+            if step % int(words.get("deaf", 1)) == 0 and watch.cancelled():
                 raise Cancelled
             if armed:
                 self._fail(words, step, rung)

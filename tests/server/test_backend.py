@@ -19,7 +19,7 @@ from backend.server.queue import Limits
 from protocol.client import Client
 from protocol.codec import request_codec
 from protocol.errors import Busy, JobIdConflict, UnknownJob, UnknownModel
-from protocol.events import Refused
+from protocol.events import ModelsChanged, Refused
 from protocol.geometry import Extent
 from protocol.jobs import Canvas, PictureJob
 from protocol.messages import (
@@ -36,7 +36,7 @@ from protocol.messages import (
     Submit,
 )
 from protocol.planes import Layout, Plane
-from protocol.results import WorkerStage
+from protocol.results import LoraInfo, WorkerStage
 
 LIMITS = Limits(queued=8, kept=1000)
 PATIENT = replace(QUICK, cancel_s=30)
@@ -290,6 +290,19 @@ def test_models_and_characters_are_told(backend: Pair, client: Client) -> None:
     assert isinstance(backend.of(client, Refused)[0].error, UnknownModel)
 
 
+def test_a_lora_that_comes_while_the_backend_runs_is_told_and_listed(own: Pair) -> None:
+    client = own.client(uuid.uuid4().hex)
+    final(own, client, client.submit(job(1)))
+    client.ask_models()
+    own.until(lambda: own.of(client, Models) and own.of(client, ModelsChanged))  # the second is for the worker's first list
+    assert own.of(client, Models)[-1].models[0].loras == ()
+    let_go(own.setup.state, "ink.lora")
+    own.until(lambda: len(own.of(client, ModelsChanged)) == 2)
+    client.ask_models()
+    own.until(lambda: len(own.of(client, Models)) == 2)
+    assert own.of(client, Models)[-1].models[0].loras == (LoraInfo("ink"),)
+
+
 def test_broken_messages_are_refused_and_the_next_honest_job_succeeds(backend: Pair, client: Client) -> None:
     final(backend, client, client.submit(job(1)))
     good = request_codec().encode(Submit(900, "d" * 32, job(2)))
@@ -368,6 +381,6 @@ def test_a_worker_does_not_outlive_its_backend(own: Pair) -> None:
     final(own, client, client.submit(job(1)))
     process = own.service._supervisor._slots[0].process
     process._channel.close()
-    process._process.wait(timeout=30)
+    process._process.wait(timeout=300)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)

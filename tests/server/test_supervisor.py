@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import pytest
 
-from backend.pipe import Beat, Failed, Finished, Lease, Leave, Ready, Step, Stop, Unfit
+from backend.pipe import Beat, Failed, Finished, Lease, Leave, Ready, Step, Stock, Stop, Unfit
 from backend.server.supervisor import Death, End, Patience, Progress, Supervisor
-from protocol.results import WorkerStage
+from protocol.geometry import Extent
+from protocol.results import ModelInfo, WorkerStage
 
 JOB = "a" * 32
 PATIENCE = Patience(
@@ -92,6 +93,15 @@ def test_a_worker_takes_jobs_once_it_is_ready(room: Room) -> None:
     room.after(3, Ready("a device"))
     assert room.supervisor.idle() == ["cpu"]
     assert (room.supervisor.status()[0].title, room.supervisor.summary()[0]) == ("a device", WorkerStage.READY)
+
+
+def test_what_a_worker_tells_of_models_is_counted_and_the_last_of_it_counts(room: Room) -> None:
+    assert (room.supervisor.models(), room.supervisor.models_changed) == ((), 0)
+    one, other = (ModelInfo(name, name, "sdxl", Extent(64, 64)) for name in ("one", "other"))
+    room.after(1, Ready("a device", (one,)))
+    assert (room.supervisor.models(), room.supervisor.models_changed) == ((one,), 1)
+    room.after(1, Stock((other,)))
+    assert (room.supervisor.models(), room.supervisor.models_changed) == ((other,), 2)
 
 
 def test_a_job_is_told_its_progress_and_its_end(busy: Room) -> None:
