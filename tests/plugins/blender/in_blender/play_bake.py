@@ -1,12 +1,11 @@
 """Projections baked into a texture: the same head afterwards, and a file in which nothing else has changed."""
 
-import math
-
 import bpy
 import numpy as np
 import portrait
 import stage
 from everything import lines
+from portrait import turned
 
 from plugin_blender import scene_bake, scene_views
 from plugin_blender.scene import SceneProblem, camera_of
@@ -22,11 +21,8 @@ kept, told = {}, {}
 
 
 def begin():
-    stage.empty()
-    portrait.plain()
-    stage.camera((0, -0.9, 0), *SIZE, lens=85)
-    sun = stage.linked("Sun", bpy.data.lights.new("Sun", "SUN"))
-    sun.data.energy, sun.data.angle, sun.rotation_euler = 2.0, 0.0, (0.9, 0.2, 0.3)
+    portrait.begin(size=SIZE)
+    portrait.sun()
 
 
 def skin(thing):
@@ -43,11 +39,6 @@ def project_onto(thing, shading):
     graph = stage.depsgraph()
     picture = image_of(portrait.plane_of(portrait.grid(*SIZE, step=64)), "Picture")
     project_now(bpy.context.scene, graph, camera_of(bpy.context.scene, graph), [thing], picture, shading)
-
-
-def turned(degrees):
-    made, angle = bpy.context.scene.camera, math.radians(degrees)
-    made.location, made.rotation_euler = (math.sin(angle) * 0.9, -math.cos(angle) * 0.9, 0), (math.pi / 2, 0, angle)
 
 
 def compared(name, thing, size=512):

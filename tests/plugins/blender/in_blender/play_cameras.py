@@ -1,39 +1,15 @@
 """Several cameras and several meshes; and everything as it was, once the pictures are taken off again."""
 
-import math
-
 import bpy
 import numpy as np
 import portrait
 import stage
 from everything import lines
+from portrait import SIZE, begin, picture, seen, turned
 
-from plugin_blender.scene import camera_of
-from plugin_blender.scene_pictures import image_of
 from plugin_blender.scene_project import look, project, project_now, projections_of, remove_projection
 
-SIZE = (256, 192)
 kept, told = {}, {}
-
-
-def begin(place=(0, -0.9, 0), size=SIZE, **lens):
-    stage.empty()
-    portrait.plain()
-    stage.camera(place, *size, **{"lens": 85, **lens})
-
-
-def seen():
-    graph = stage.depsgraph()
-    return bpy.context.scene, graph, camera_of(bpy.context.scene, graph)
-
-
-def picture(pixels=None):
-    return image_of(portrait.plane_of(portrait.grid(*SIZE) if pixels is None else pixels), "Picture")
-
-
-def turned(degrees, distance=0.9):
-    made, angle = bpy.context.scene.camera, math.radians(degrees)
-    made.location, made.rotation_euler = (math.sin(angle) * distance, -math.cos(angle) * distance, 0), (math.pi / 2, 0, angle)
 
 
 # Three cameras with one colour each.

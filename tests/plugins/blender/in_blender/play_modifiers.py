@@ -5,28 +5,11 @@ import math
 import bpy
 import portrait
 import stage
+from portrait import SIZE, begin, picture, seen
 
-from plugin_blender.scene import camera_of
-from plugin_blender.scene_pictures import image_of
 from plugin_blender.scene_project import look, project, project_now
 
-SIZE = (256, 192)
 kept, told = {"picture": {"pixels": portrait.grid(*SIZE)}}, {}
-
-
-def begin(place=(0, -0.9, 0), **lens):
-    stage.empty()
-    portrait.plain()
-    stage.camera(place, *SIZE, **{"lens": 85, **lens})
-
-
-def seen():
-    graph = stage.depsgraph()
-    return bpy.context.scene, graph, camera_of(bpy.context.scene, graph)
-
-
-def picture():
-    return image_of(portrait.plane_of(portrait.grid(*SIZE)), "Picture")
 
 
 def put(thing):

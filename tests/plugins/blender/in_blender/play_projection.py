@@ -6,34 +6,12 @@ import bpy
 import numpy as np
 import portrait
 import stage
+from portrait import SIZE, begin, picture, seen, turned
 
-from plugin_blender.scene import camera_of
 from plugin_blender.scene_maps import render_surfaces
-from plugin_blender.scene_pictures import image_of
 from plugin_blender.scene_project import exact_name, project_now
 
-SIZE = (256, 192)
 kept, told = {}, {}
-
-
-def begin(place=(0, -0.9, 0), size=SIZE, **lens):
-    stage.empty()
-    portrait.plain()
-    stage.camera(place, *size, **{"lens": 85, **lens})
-
-
-def seen():
-    graph = stage.depsgraph()
-    return bpy.context.scene, graph, camera_of(bpy.context.scene, graph)
-
-
-def picture(pixels=None):
-    return image_of(portrait.plane_of(portrait.grid(*SIZE) if pixels is None else pixels), "Picture")
-
-
-def turned(degrees, distance=0.9):
-    made, angle = bpy.context.scene.camera, math.radians(degrees)
-    made.location, made.rotation_euler = (math.sin(angle) * distance, -math.cos(angle) * distance, 0), (math.pi / 2, 0, angle)
 
 
 # A head from the front, and what is seen of it from elsewhere.

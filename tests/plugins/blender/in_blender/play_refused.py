@@ -4,30 +4,14 @@ import bpy
 import portrait
 import stage
 from everything import lines
+from portrait import SIZE, begin, picture, seen
 
 from plugin_blender import scene_views
-from plugin_blender.scene import SceneProblem, camera_of
-from plugin_blender.scene_pictures import image_of
+from plugin_blender.scene import SceneProblem
 from plugin_blender.scene_project import look, project, project_now, projections_of, remove_projection
 
 scene_views.LOOKED_AT = 256  # nothing is measured here
-SIZE = (256, 192)
 kept, told = {"picture": {"pixels": portrait.grid(*SIZE)}}, {}
-
-
-def begin(place=(0, -0.9, 0), **lens):
-    stage.empty()
-    portrait.plain()
-    stage.camera(place, *SIZE, **{"lens": 85, **lens})
-
-
-def seen():
-    graph = stage.depsgraph()
-    return bpy.context.scene, graph, camera_of(bpy.context.scene, graph)
-
-
-def picture():
-    return image_of(portrait.plane_of(portrait.grid(*SIZE)), "Picture")
 
 
 # Refused, each with its sentence, and nothing changed.

@@ -18,11 +18,8 @@ kept, told = {}, {}
 
 
 def begin():
-    stage.empty()
-    portrait.plain()
-    stage.camera((0, -0.9, 0), *SIZE, lens=85)
-    sun = stage.linked("Sun", bpy.data.lights.new("Sun", "SUN"))
-    sun.data.energy, sun.data.angle, sun.rotation_euler = 2.0, 0.0, (0.9, 0.2, 0.3)
+    portrait.begin(size=SIZE)
+    portrait.sun()
     return portrait.head(48, 32)
 
 

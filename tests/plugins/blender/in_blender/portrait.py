@@ -10,9 +10,40 @@ import stage
 from plugin_blender.protocol.geometry import Extent
 from plugin_blender.protocol.planes import Layout, Plane
 
-from plugin_blender.scene_pictures import plane_of_image
+from plugin_blender.scene import camera_of
+from plugin_blender.scene_pictures import image_of, plane_of_image
 
 GREY = (0.2, 0.2, 0.2, 1.0)
+SIZE = (256, 192)
+
+
+def begin(place=(0, -0.9, 0), size=SIZE, **lens):
+    """An empty scene with a camera, in which an emission's colour comes back as it is."""
+    stage.empty()
+    plain()
+    stage.camera(place, *size, **{"lens": 85, **lens})
+
+
+def seen():
+    """The scene, its dependency graph, and what its camera sees."""
+    graph = stage.depsgraph()
+    return bpy.context.scene, graph, camera_of(bpy.context.scene, graph)
+
+
+def turned(degrees, distance=0.9):
+    """The camera goes around the middle."""
+    made, angle = bpy.context.scene.camera, math.radians(degrees)
+    made.location, made.rotation_euler = (math.sin(angle) * distance, -math.cos(angle) * distance, 0), (math.pi / 2, 0, angle)
+
+
+def sun():
+    made = stage.linked("Sun", bpy.data.lights.new("Sun", "SUN"))
+    made.data.energy, made.data.angle, made.rotation_euler = 2.0, 0.0, (0.9, 0.2, 0.3)
+
+
+def picture(pixels=None):
+    """An image of the file, by default with lines everywhere."""
+    return image_of(plane_of(grid(*SIZE) if pixels is None else pixels), "Picture")
 
 
 def head(segments=96, rings=64, shape=True, name="Head"):
