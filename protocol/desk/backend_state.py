@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..events import Event, Link, LinkChanged, WorkerChanged
+from ..events import Event, Link, LinkChanged, ModelsChanged, WorkerChanged
 from ..messages import Models, StatusReport
 from ..results import ModelInfo
 from .errands import Answer, Errands
@@ -54,6 +54,9 @@ class BackendState:
                 self._link_changed(event.link)
             case WorkerChanged():
                 self._worker_sentence = event.sentence
+                if not self.models or not self._title:
+                    self._ask()
+            case ModelsChanged():
                 self._ask()
             case _:
                 return False
@@ -62,12 +65,14 @@ class BackendState:
     def _link_changed(self, link: Link) -> None:
         if link is Link.CONNECTED:
             self._started_at = None
+            if self.models:  # of a backend that was there before this one
+                self._ask()
             self._connected()
         elif link in (Link.NOT_RUNNING, Link.LOST):
             self.look()
 
     def _ask(self) -> None:
-        """Ask which models there are and what computes: known as soon as the worker has started, and anew after its restart."""
+        """Ask which models there are and what computes: known as soon as the worker has started, and anew when there are others."""
 
         def models(answer: Answer) -> None:
             if isinstance(answer, Models):
@@ -77,6 +82,5 @@ class BackendState:
             if isinstance(answer, StatusReport):
                 self._title = next((device.title for device in answer.status.devices if device.title), "")
 
-        if not self.models or not self._title:
-            self._errands.ask(self._errands.client.ask_models(), models, lambda code, sentence: None)
-            self._errands.ask(self._errands.client.ask_status(), status, lambda code, sentence: None)
+        self._errands.ask(self._errands.client.ask_models(), models, lambda code, sentence: None)
+        self._errands.ask(self._errands.client.ask_status(), status, lambda code, sentence: None)
