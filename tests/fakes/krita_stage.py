@@ -69,7 +69,7 @@ class Stage:
         self.pair = pair
         self.turn = lambda: pair.service.broker.turn(0.005) if pair.service is not None else time.sleep(0.005)
 
-    def until(self, done: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def until(self, done: Callable[[], object], timeout_s: float = 300.0) -> None:
         end = time.monotonic() + timeout_s
         while not done():
             assert time.monotonic() < end, f"still waiting: {self.presenter.notice!r} {self.presenter.backend} {self.presenter.progress}"

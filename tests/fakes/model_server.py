@@ -146,7 +146,7 @@ def handler_of(hub: FakeHub) -> type[BaseHTTPRequestHandler]:
             self.wfile.flush()
             if fault.hold is not None:
                 hub.sent.release()
-                fault.hold.wait(60)
+                fault.hold.wait(300)
             self.close_connection = True
 
     return Handler

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from backend.server.queue import Limits
@@ -15,9 +16,11 @@ from protocol.client import Client
 from protocol.events import Event
 from protocol.geometry import Extent
 from protocol.jobs import PictureJob, Sampling
+from protocol.transport import ServerSocket
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-QUICK = Patience(ready_s=60, first_step_s=30, step_s=30, silent_s=30, cancel_s=2, backoff_s=(0.05, 0.1, 0.2), stable_s=0.5, failures=3)
+QUICK = Patience(ready_s=180, first_step_s=120, step_s=120, silent_s=120, cancel_s=2, backoff_s=(0.05, 0.1, 0.2), stable_s=0.5, failures=3)
+"""A worker that died is replaced at once; one that only gets no processor, as other work on this computer has it, is waited for."""
 
 
 def setup(
@@ -51,7 +54,7 @@ class Pair:
         self.events[client] = []
         return client
 
-    def until(self, done: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    def until(self, done: Callable[[], bool], timeout_s: float = 300.0) -> None:
         end = time.monotonic() + timeout_s
         while not done():
             assert time.monotonic() < end, f"still waiting: {list(self.events.values())}"
@@ -83,12 +86,23 @@ def job(seed: int, words: str = "", **more: object) -> PictureJob:
     return PictureJob(words, extent=Extent(8, 8), sampling=Sampling(seed=seed), **{"preview_every": 0, **more})
 
 
-def start_process(state: Path) -> subprocess.Popen[bytes]:
-    """The service in a process of its own."""
+def start_process(state: Path, *words: str) -> subprocess.Popen[bytes]:
+    """The service in a process of its own. With `--deaf` it is an unsafe twin: it waits for its worker, and hears its clients then."""
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'fakes'}"}
-    return subprocess.Popen([sys.executable, str(Path(__file__)), str(state)], cwd=ROOT, env=environment)
+    return subprocess.Popen([sys.executable, str(Path(__file__)), str(state), *words], cwd=ROOT, env=environment)
+
+
+def wait_for_the_worker(door: ServerSocket, timeout_s: float, descriptors: Iterable[int] = ()) -> None:
+    """What a careless door does while a job is at work: only the worker wakes it."""
+    wait(door, 0.0)
+    select.select([descriptor for descriptor in descriptors if descriptor >= 0], [], [], timeout_s)
+    wait(door, 0.0)
 
 
 if __name__ == "__main__":
+    wait = ServerSocket.wait
+    if "--deaf" in sys.argv:
+        ServerSocket.wait = wait_for_the_worker  # type: ignore[method-assign]
     with Service(setup(Path(sys.argv[1]), limits=Limits(kills=1000, attempts=1000))) as running:
         running.run()

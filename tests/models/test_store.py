@@ -261,7 +261,7 @@ def test_files_come_side_by_side_under_one_bar(store: Store, hub: FakeHub, capfd
     under_way: list[bool] = []
 
     def watch() -> None:
-        under_way.extend(hub.sent.acquire(timeout=30) for _ in range(2))
+        under_way.extend(hub.sent.acquire(timeout=300) for _ in range(2))
         let_go.set()
 
     watching = threading.Thread(target=watch)
@@ -281,7 +281,7 @@ def test_ctrl_c_does_not_wait_for_a_silent_server(store: Store, hub: FakeHub, mo
     run = Pull(store, Hub(hub.endpoint), Patience(3, 0.0))
 
     def interrupted(self: Pull, done: object) -> object:
-        assert hub.sent.acquire(timeout=30)
+        assert hub.sent.acquire(timeout=300)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Pull, "_next", interrupted)

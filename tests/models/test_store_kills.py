@@ -159,13 +159,13 @@ def test_a_kill_in_the_middle_of_the_bytes_costs_none_of_them(tmp_path: Path, ca
     hub.put("org/repo", "b.bin", CONTENTS["b.bin"], Fault(cut_after=came, hold=let_go))
     process = start(tmp_path / "models", catalogue, hub)
     part = tmp_path / "models" / ".store" / "partial" / f"{hashlib.sha256(CONTENTS['b.bin']).hexdigest()}.part"
-    assert hub.sent.acquire(timeout=60)
+    assert hub.sent.acquire(timeout=300)
     final = tmp_path / "models" / ".store" / "blobs" / part.stem
     waited = threading.Event()
     while process.poll() is None and not (final.exists() or (part.exists() and part.stat().st_size == came)):
         waited.wait(0.01)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     let_go.set()
     assert wrong_blobs(tmp_path / "models") == []
     asked = len(hub.asked)

@@ -311,7 +311,7 @@ def large_pictures(stage: Stage, backend: PeopleBackend, watch: Watch) -> None:
     made = tuple(MadePicture(TheirPlane(TheirLayout.RGB8, Extent(SIDE, SIDE), noise), seed) for seed in (1, 2))
     backend.outcomes[sent.job_id] = Pictures(made, "m")
     backend.say(JobUpdate(sent.job_id, JobStage.DONE, note=sent.note))
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while len(stage.presenter.results) < shown + 2 or stage.presenter.busy:  # and then they are compressed
         assert time.monotonic() < end
         watch(stage.presenter.tick)

@@ -258,5 +258,5 @@ def test_what_is_started_is_in_a_session_of_its_own(tmp_path: Path):
     (tmp_path / "backend.json").write_text(json.dumps({"command": command}))
     made: list[subprocess.Popen[bytes]] = []
     Launcher(tmp_path, {"PATH": ""}, lambda *a, **k: made.append(subprocess.Popen(*a, **k)), **KRITA).start()
-    made[0].wait(30)
+    made[0].wait(300)
     assert file.read_text() == "True"

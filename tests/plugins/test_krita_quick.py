@@ -173,7 +173,7 @@ def from_the_button_to_the_layer(stage: Stage, backend: PeopleBackend, watch: Wa
     """One job of two pictures of four megapixels: asked for, previewed, fetched, shown and applied."""
 
     def until(done: Callable[[], object]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not done():
             assert time.monotonic() < end, stage.presenter.notice
             watch("tick", stage.presenter.tick)
@@ -212,7 +212,7 @@ def following_a_brush(stage: Stage, backend: PeopleBackend, watch: Watch) -> Non
     """A canvas of four megapixels is read, sent small, its picture comes, and it is kept; then it is painted on, and all that again."""
 
     def until(done: Callable[[], object]) -> None:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while not done():
             assert time.monotonic() < end, (stage.presenter.notice, stage.presenter.live)
             watch("tick", stage.presenter.tick)

@@ -11,6 +11,7 @@ import pytest
 from fake_backend import FakeBackend, pump
 
 from protocol import handover as client_side
+from protocol import outbox
 from protocol.client import Client
 from protocol.events import Link
 from protocol.geometry import Extent
@@ -89,7 +90,7 @@ def test_a_disk_that_takes_its_time_is_not_waited_for_and_its_file_taken_away(
     go_on, ahead = threading.Event(), [0.0]
 
     def slow(folder: Path, handle: str, planes: object) -> None:
-        assert go_on.wait(60)
+        assert go_on.wait(300)
         put(folder, handle, planes)
 
     monkeypatch.setattr(client_side, "put", slow)
@@ -110,7 +111,10 @@ def test_a_disk_that_takes_its_time_is_not_waited_for_and_its_file_taken_away(
     pump(Client(tmp_path, "d" * 32), None, lambda events: not list(folder.iterdir()))
 
 
-def test_a_connection_that_breaks_sends_everything_again_in_frames(played: FakeBackend, alone: Client) -> None:
+def test_a_connection_that_breaks_sends_everything_again_in_frames(
+    played: FakeBackend, alone: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "HANDOVER_PATIENCE_S", 300.0)  # a busy disk has its time
     folder = offer(played)
     seen: list[Handed] = []
 
@@ -159,7 +163,7 @@ def test_the_thread_lets_planes_go_once_they_are_written(tmp_path: Path) -> None
     courier = Courier()
     courier.enter(tmp_path, "f" * 32)
     courier.place(1, [Pixels(10)])
-    courier.wait(60)
-    assert Pixels.gone.wait(60)
+    courier.wait(300)
+    assert Pixels.gone.wait(300)
     assert courier.done()[0].handle in [path.name for path in folder.iterdir()]
     courier.close()

@@ -109,9 +109,9 @@ class Siege:
     served: float
     gone: float
 
-    @property
-    def good(self) -> bool:
-        return self.served < 0.1 and self.gone < 2.0
+    def is_good_beside(self, floor: Siege) -> bool:
+        """Whether the one took a tenth of a second and the other two seconds longer than this machine needs for peers that go at once."""
+        return self.served - floor.served < 0.1 and self.gone - floor.gone < 2.0
 
 
 @contextmanager
@@ -124,25 +124,33 @@ def server() -> Iterator[tuple[ServerSocket, Connection]]:
     context.destroy(linger=0)
 
 
-def besieged(patience_s: float = 4.0) -> Siege:
-    with server() as (door, connection):
-        begin = time.monotonic()
-        silent = [socket.create_connection(("127.0.0.1", int(door.endpoint.rsplit(":", 1)[1]))) for _ in range(PEERS)]
-        served = seconds_to_enter(door, connection)
-        end = begin + patience_s
-        for peer in silent:
-            peer.settimeout(max(0.01, end - time.monotonic()))
-            try:
-                while peer.recv(4096):
-                    pass
-            except ConnectionResetError:
-                pass
-            except TimeoutError:
-                break
-        gone = time.monotonic() - begin
-        for peer in silent:
-            peer.close()
+def besieged(handshake_ms: int, patience_s: float = 120.0) -> Siege:
+    """Three hundred peers that say nothing, at a server that bears that for so long. They are watched until `patience_s` at most."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transport, "HANDSHAKE_MS", handshake_ms)
+        with server() as (door, connection):
+            begin = time.monotonic()
+            silent = [socket.create_connection(("127.0.0.1", int(door.endpoint.rsplit(":", 1)[1]))) for _ in range(PEERS)]
+            patch.setattr(transport, "HANDSHAKE_MS", 60_000)  # a good client is not in a hurry
+            served = seconds_to_enter(door, connection)
+            gone = seconds_until_gone(silent, begin, patience_s)
+    for peer in silent:
+        peer.close()
     return Siege(served, gone)
+
+
+def seconds_until_gone(peers: list[socket.socket], begin: float, patience_s: float) -> float:
+    """When the server had closed all of them, or when nobody waited any longer."""
+    for peer in peers:
+        peer.settimeout(max(0.01, begin + patience_s - time.monotonic()))
+        try:
+            while peer.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass
+        except TimeoutError:
+            break
+    return time.monotonic() - begin
 
 
 def seconds_to_enter(door: ServerSocket, connection: Connection) -> float:
@@ -150,7 +158,7 @@ def seconds_to_enter(door: ServerSocket, connection: Connection) -> float:
     start = time.monotonic()
     client = ClientSocket(context, connection)
     signs: list[Sign] = []
-    while not signs and time.monotonic() - start < 5:
+    while not signs and time.monotonic() - start < 60:
         door.wait(0.002)
         signs += client.signs()
     took = time.monotonic() - start
@@ -160,16 +168,34 @@ def seconds_to_enter(door: ServerSocket, connection: Connection) -> float:
     return took
 
 
+def at_peace() -> Siege:
+    """What this machine needs at the moment: an empty server's client, and as many peers as it takes to close at once."""
+    with server() as (door, connection):
+        served = seconds_to_enter(door, connection)
+        begin = time.monotonic()
+        peers = [socket.create_connection(("127.0.0.1", int(door.endpoint.rsplit(":", 1)[1]))) for _ in range(PEERS)]
+        for peer in peers:
+            peer.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
+        gone = seconds_until_gone(peers, begin, 120.0)
+    for peer in peers:
+        peer.close()
+    return Siege(served, gone)
+
+
 def test_three_hundred_silent_peers_are_gone_in_two_seconds_and_a_client_is_let_in_within_a_tenth() -> None:
-    sieges: list[Siege] = []
-    while not (sieges and sieges[-1].good) and len(sieges) < TRIES:
-        sieges.append(besieged())
-    assert sieges[-1].good, sieges
+    """Beside what the machine needs without them: a busy one is late with everything, and one good round is enough."""
+    seen: list[tuple[Siege, Siege]] = []
+    while len(seen) < TRIES:
+        floor, siege = at_peace(), besieged(transport.HANDSHAKE_MS)
+        if siege.is_good_beside(floor):
+            return
+        seen.append((floor, siege))
+    pytest.fail(f"beside what the machine needs: {seen}")
 
 
-def test_with_libzmqs_own_patience_they_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_libzmqs_own_patience_they_stay() -> None:
     """The unsafe twin: half a minute for each of them."""
-    monkeypatch.setattr(transport, "HANDSHAKE_MS", 30_000)
-    siege = besieged(patience_s=2.5)
-    assert not siege.good
-    assert siege.gone > 2.0
+    floor = at_peace()
+    siege = besieged(30_000, patience_s=floor.gone + 2.5)
+    assert not siege.is_good_beside(floor)
+    assert siege.gone - floor.gone > 2.0

@@ -15,7 +15,7 @@ from backend.scripting import Studio
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     state = tmp_path_factory.mktemp("scripts") / "state"
     process = start_process(state)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (state / "connection.json").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline

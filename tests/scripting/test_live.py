@@ -64,7 +64,7 @@ def test_pictures_follow_while_wishes_go_on(studio: Studio) -> None:
     """Each of these takes longer than the next wish is away, and still some are seen before the last."""
     seen: list[int] = []
     with studio.live("brush") as live:
-        seed, end = 0, time.monotonic() + 60
+        seed, end = 0, time.monotonic() + 300
         while len(seen) < 3 and time.monotonic() < end:
             seed += 1
             live.show(wish(seed, "steps=4 step_s=0.02"))

@@ -15,6 +15,7 @@ from running_backend import Pair, job, setup
 from backend.server.handover import Handover, Loan
 from backend.server.queue import Limits
 from protocol import handover as client_side
+from protocol import outbox
 from protocol.client import Client
 from protocol.discovery import CONNECTION_FILE
 from protocol.errors import Busy
@@ -85,6 +86,12 @@ class Ways:
 @pytest.fixture
 def ways(monkeypatch: pytest.MonkeyPatch) -> Ways:
     return Ways(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def a_disk_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or planes that a busy disk takes longer than a second for would go in the message."""
+    monkeypatch.setattr(outbox, "HANDOVER_PATIENCE_S", 300.0)
 
 
 def there_and_back(pair: Pair, client: Client, words: str = "echo") -> None:

@@ -18,7 +18,7 @@ from backend.speed.add_ons import BlenderPixels, KritaPixels
 from backend.speed.goals import shown
 from backend.speed.serving import Crowd, Pinger, jain
 from backend.speed.turns import Clock, Family, check_same, in_turns
-from protocol import handover
+from protocol import handover, outbox
 from protocol.errors import ServiceError
 from protocol.handover import supported
 from protocol.jobs import PictureJob, Sampling
@@ -48,6 +48,7 @@ def test_both_ways_are_what_they_are_called(busy, monkeypatch):
     """One of the two that fell back to the other in silence would be measured against itself."""
     _, state = busy
     went: list[str] = []
+    monkeypatch.setattr(outbox, "HANDOVER_PATIENCE_S", 300.0)  # a busy disk has its time
     put, get = handover.put, handover.get
     monkeypatch.setattr(handover, "put", lambda *given: (went.append("up"), put(*given))[1])
     monkeypatch.setattr(handover, "get", lambda *given: (went.append("down"), get(*given))[1])

@@ -86,7 +86,7 @@ def play(blender_python: str, scenes: Scenes):
     `alone`: not in the other Blenders at the same time.
     """
 
-    def play(scene: str, *further: object, timeout_s: float = 300, alone: bool = False) -> Played:
+    def play(scene: str, *further: object, timeout_s: float = 600, alone: bool = False) -> Played:
         return scenes.played(blender_python, scene, further, timeout_s, alone)
 
     return play

@@ -48,7 +48,7 @@ def beat():
 
 
 def until(done):
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not done():
         assert time.monotonic() < end, (presenter().live.sentence, presenter().notice, presenter().backend)
         beat()
@@ -375,11 +375,11 @@ told["still off"] = [handlers() == without, presenter().live.on]
 scene_live.follow(bpy.context.scene)
 until(lambda: presenter().live.picture)
 backend.kill()
-backend.wait(20)
+backend.wait(120)
 until(lambda: "waits for the backend" in presenter().live.sentence)
 told["lost"] = [presenter().live.sentence, presenter().live.on]
 plugin_blender.unregister()
 told["unregistered"] = [handlers() == without, hasattr(bpy.types.WindowManager, "likeness_live")]
 with contextlib.suppress(subprocess.TimeoutExpired):
-    backend.wait(20)
+    backend.wait(120)
 stage.answer(told=json.loads(json.dumps(told)))

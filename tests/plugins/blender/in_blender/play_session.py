@@ -235,6 +235,6 @@ told["photo"] = [plane_of_image(image).extent.width]
 plugin_blender.unregister()
 backend.terminate()
 with contextlib.suppress(subprocess.TimeoutExpired):
-    backend.wait(20)
+    backend.wait(120)
 backend.kill()
 stage.answer(told=json.loads(json.dumps(told)))
