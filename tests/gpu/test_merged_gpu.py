@@ -14,16 +14,15 @@ from pathlib import Path
 import lora_makers as makers
 import numpy as np
 import pytest
+from noise_planes import noise
 from tiny_models import FakeFaces, tiny_model
 from tiny_union import write_union
 
-from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.parts import Parts
 from backend.pipelines.engine import Engine
 from protocol.geometry import Extent
 from protocol.jobs import Guide, GuideKind, PictureJob, Sampling
-from protocol.planes import Plane
 from protocol.weights import Lora
 
 torch = pytest.importorskip("torch")
@@ -57,10 +56,6 @@ def engine_on(folder: Path) -> Callable[..., Engine]:
         return engine
 
     return made
-
-
-def noise(seed: int) -> Plane:
-    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
 def job(*worn: tuple[str, float], steps: int = 6, **more: object) -> PictureJob:

@@ -13,14 +13,13 @@ from pathlib import Path
 import diffusers
 import numpy as np
 import pytest
+from noise_planes import noise
 from tiny_models import FakeFaces, tiny_model
 from tiny_union import write_union
 
-from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.pipelines.engine import Engine
 from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
-from protocol.planes import Plane
 
 torch = pytest.importorskip("torch")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="There is no NVIDIA GPU here.")]
@@ -55,10 +54,6 @@ class Viewer:
 
     def cancelled(self) -> bool:
         return False
-
-
-def noise(seed: int) -> Plane:
-    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
 def job(previews: int = 0) -> PictureJob:

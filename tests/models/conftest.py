@@ -1,4 +1,4 @@
-"""One tiny UNet, enough to load adapters for."""
+"""Tiny UNets, enough to load adapters for."""
 
 from __future__ import annotations
 
@@ -12,3 +12,10 @@ def unet():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return _unet("sdxl")
+
+
+@pytest.fixture(scope="session")
+def unets():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {family: _unet(family).eval() for family in ("sdxl", "sd15")}

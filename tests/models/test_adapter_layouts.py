@@ -11,7 +11,7 @@ import official_layouts as layouts
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_models import WIDTH, _unet, write_adapter
+from tiny_models import WIDTH, write_adapter
 
 from backend.models import adapter_kinds
 from backend.models.adapter_keys import official_halves
@@ -43,13 +43,6 @@ PUBLISHED = {
     "ip-adapter-faceid-portrait_sdxl_unnorm": (layouts.resampler(64, 1, 512, WIDTH), 0, AdapterKind.FACE_ID_PORTRAIT_RAW, 16, FACE),
     "ip-adapter": (layouts.resampler(64, 1, 512, WIDTH), 0, AdapterKind.INSTANT_ID, 16, FACE),
 }
-
-
-@pytest.fixture(scope="session")
-def unets():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return {family: _unet(family).eval() for family in ("sdxl", "sd15")}
 
 
 def write(path, projection, attention):

@@ -12,7 +12,6 @@ import torch
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from peft import LoHaConfig, LoKrConfig, LoraConfig, inject_adapter_in_model
 from safetensors.torch import save_file
-from tiny_models import _unet
 from torch import nn
 
 import backend.models
@@ -22,13 +21,6 @@ from backend.models.loras import fit, load_lora
 from backend.models.originals import Originals
 from backend.pipelines.lora import Worn, wearing
 from protocol.errors import ModelError
-
-
-@pytest.fixture(scope="session")
-def unets():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return {family: _unet(family).eval() for family in ("sdxl", "sd15")}
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from ldm_layout import checkpoint_state, vae_state
+from pickle_bomb import Bomb
 from safetensors.torch import save_file
 from tiny_models import tiny_model
 
@@ -74,16 +74,6 @@ def pulled(store: Store, catalog: Catalog, *parts: str) -> None:
             blob.write_bytes(content)
             record = record.with_file(file, store.held(blob, len(content), blob.name, Trust.FIRST_USE))
     store.write(record)
-
-
-class Bomb:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, place):
-        self.place = str(place)
-
-    def __reduce__(self):
-        return os.mkdir, (self.place,)
 
 
 def write_card(folder, name, beside):

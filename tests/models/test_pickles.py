@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from pickle_bomb import Bomb
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -32,16 +33,6 @@ def here(monkeypatch):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "models" / ".store" / "converted"
-
-
-class Bomb:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, place):
-        self.place = str(place)
-
-    def __reduce__(self):
-        return os.mkdir, (self.place,)
 
 
 class Killer:

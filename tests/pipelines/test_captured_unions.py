@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from noise_planes import noise
 from tape import TapeCapturer
 from tiny_models import FakeFaces, tiny_model
 from tiny_union import write_union
 
-from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.pipelines.compiled import Compiler
 from backend.pipelines.engine import Engine
@@ -49,10 +49,6 @@ def captured(folder: Path) -> Engine:
     engine = Engine(Model.open(folder), FakeFaces())
     engine.parts.graphs = Graphs(TapeCapturer())
     return engine
-
-
-def noise(seed: int) -> Plane:
-    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
 def wish(*kinds: GuideKind, seed: int = 1, weight: float = 0.7, window: Window = Window(), **more: object) -> PictureJob:  # noqa: B008

@@ -12,7 +12,6 @@ from backend.pipelines.engine import Engine
 from protocol.errors import Cancelled, InvalidRequest, NoFace, UnknownModel
 from protocol.geometry import Extent, Point
 from protocol.jobs import Canvas, Character, Guide, GuideKind, ImagePrompt, Lends, Photos, PictureJob, Sampling, Subject, Window
-from protocol.planes import Layout, Plane
 
 
 class Listener:
@@ -41,11 +40,6 @@ def job(**parts):
 
 def person(photo, seed=1, **parts):
     return Subject(Photos((photo(seed),)), **parts)
-
-
-def mask_plane(mask):
-    height, width = mask.shape
-    return Plane(Layout.A8, Extent(width, height), mask.tobytes())
 
 
 def only(engine, wanted):
@@ -126,14 +120,14 @@ def test_a_window_between_two_steps_changes_nothing(engine, photo):
 def test_two_people_each_have_their_own_region_and_similarity(engine, photo):
     left = np.zeros((64, 64), np.uint8)
     left[:, :32] = 255
-    first, second = person(photo, 1, region=mask_plane(left)), person(photo, 2, region=mask_plane(255 - left))
+    first, second = person(photo, 1, region=to_plane(left)), person(photo, 2, region=to_plane(255 - left))
     result = engine.run(job(subjects=(first, second)))[0]
     assert len(result.similarities) == 2
     assert result.keypoints[0][:, 0].max() < 32 < result.keypoints[1][:, 0].min()
 
 
 def test_a_region_of_the_whole_picture_is_as_none(engine, photo):
-    everywhere = mask_plane(np.full((64, 64), 255, np.uint8))
+    everywhere = to_plane(np.full((64, 64), 255, np.uint8))
     points = tuple(Point(x, y) for x, y in [(22, 26), (42, 26), (32, 36), (25, 46), (39, 46)])
     pose = (Guide(GuideKind.KEYPOINTS, keypoints=points),)
     with_region = only(engine, job(subjects=(person(photo, region=everywhere),), guides=pose))
@@ -161,7 +155,7 @@ def test_outside_the_mask_not_one_byte_changes(engine, photo, picture, size, box
     (width, height), (x, y, across, down) = size, box
     canvas, mask = picture(9, width, height), np.zeros((height, width), np.uint8)
     mask[y : y + down, x : x + across] = 255
-    result = only(engine, job(canvas=Canvas(to_plane(canvas), mask_plane(mask)), subjects=(person(photo),)))
+    result = only(engine, job(canvas=Canvas(to_plane(canvas), to_plane(mask)), subjects=(person(photo),)))
     assert result.shape == canvas.shape
     assert np.array_equal(result[mask == 0], canvas[mask == 0])
     assert (result[mask > 0] != canvas[mask > 0]).any()
@@ -170,12 +164,12 @@ def test_outside_the_mask_not_one_byte_changes(engine, photo, picture, size, box
 def test_growing_lets_more_be_repainted_and_shows_none_of_it_outside_the_mask(engine, picture):
     canvas, mask = picture(9, 64, 64), np.zeros((64, 64), np.uint8)
     mask[20:40, 20:40] = 255
-    result = only(engine, job(canvas=Canvas(to_plane(canvas), mask_plane(mask), grow=8)))
+    result = only(engine, job(canvas=Canvas(to_plane(canvas), to_plane(mask), grow=8)))
     assert np.array_equal(result[mask == 0], canvas[mask == 0])
 
 
 def test_an_empty_mask_is_said(engine, picture):
-    canvas = Canvas(to_plane(picture(9, 64, 64)), mask_plane(np.zeros((64, 64), np.uint8)))
+    canvas = Canvas(to_plane(picture(9, 64, 64)), to_plane(np.zeros((64, 64), np.uint8)))
     with pytest.raises(InvalidRequest, match="mask is empty"):
         engine.run(job(canvas=canvas))
 
@@ -194,7 +188,7 @@ def test_sd15_draws_with_image_prompts_controls_and_a_mask(engine_15, photo, pic
     mask = np.zeros((64, 64), np.uint8)
     mask[:32] = 255
     wanted = job(
-        canvas=Canvas(to_plane(picture(9, 64, 64)), mask_plane(mask)),
+        canvas=Canvas(to_plane(picture(9, 64, 64)), to_plane(mask)),
         image_prompts=(ImagePrompt(photo(1), adapter="plus"), ImagePrompt(photo(2), adapter="faceid-plusv2")),
         guides=(Guide(GuideKind.DEPTH, photo(3, 64, 64)),),
     )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 
 import lora_makers as makers
 import numpy as np
 import pytest
 import torch
+from pickle_bomb import Bomb
 from safetensors.torch import save_file
 from tiny_models import FakeFaces, tiny_model
 
@@ -17,16 +17,6 @@ from backend.models.parts import Parts
 from backend.pipelines.engine import Engine
 from protocol.errors import LikenessError
 from protocol.jobs import ImagePrompt, Lora, PictureJob
-
-
-class Bomb:
-    """A pickle that makes a folder when it is opened."""
-
-    def __init__(self, place):
-        self.place = str(place)
-
-    def __reduce__(self):
-        return os.mkdir, (self.place,)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ from backend.pipelines.plan import plan
 from protocol.errors import InvalidRequest
 from protocol.geometry import Bounds, Extent, Point
 from protocol.jobs import Canvas, FacePass, Guide, GuideKind, Photos, PictureJob, Sampling, SecondPass, Subject
-from protocol.planes import Layout, Plane
 
 FEW = Sampling(steps=2, seed=4)
 HEAD = 24
@@ -66,11 +65,6 @@ def job(**parts):
     return PictureJob(**({"prompt": "a hat", "sampling": FEW, "preview_every": 0} | parts))
 
 
-def mask_plane(mask):
-    height, width = mask.shape
-    return Plane(Layout.A8, Extent(width, height), mask.tobytes())
-
-
 def drawn(engine, wanted, watch=None):
     return engine.run(wanted, watch)[0].pixels
 
@@ -98,7 +92,7 @@ def test_a_size_that_the_model_does_not_draw_grows_exactly(blind):
 def test_a_canvas_with_a_mask_keeps_its_size_and_every_byte_outside(blind, photo, picture):
     canvas, mask = picture(9, 90, 70), np.zeros((70, 90), np.uint8)
     mask[20:60, 30:70] = 255
-    parts = {"canvas": Canvas(to_plane(canvas), mask_plane(mask), strength=0.8), "subjects": (Subject(Photos((photo(1),))),)}
+    parts = {"canvas": Canvas(to_plane(canvas), to_plane(mask), strength=0.8), "subjects": (Subject(Photos((photo(1),))),)}
     result = drawn(blind, job(**parts, second_pass=SecondPass(1.5, 0.5)))
     assert result.shape == canvas.shape
     assert np.array_equal(result[mask == 0], canvas[mask == 0])
@@ -164,7 +158,7 @@ def test_a_face_that_is_large_enough_is_left_alone(blind, photo):
 def test_the_pass_stays_within_the_mask_of_a_canvas(blind, photo, picture):
     canvas, mask = picture(9, 64, 64), np.zeros((64, 64), np.uint8)
     mask[:, :32] = 255
-    parts = {"canvas": Canvas(to_plane(canvas), mask_plane(mask)), "subjects": (Subject(Photos((photo(1),))),)}
+    parts = {"canvas": Canvas(to_plane(canvas), to_plane(mask)), "subjects": (Subject(Photos((photo(1),))),)}
     result = drawn(blind, job(**parts, guides=(pose(points_at(32, 30)),), face_pass=FacePass()))
     assert np.array_equal(result[mask == 0], canvas[mask == 0])
 

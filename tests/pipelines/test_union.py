@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.models.controlnets.multicontrolnet import MultiControlNetModel
+from noise_planes import noise
 from PIL import Image
 from stock_pipelines import HandMadeIdentityNet, by_hand, half_mask, stock
 from tiny_models import FakeFaces, tiny_model
@@ -126,15 +127,11 @@ def test_beside_an_identity_net_the_residuals_add_up(own, folder):
         assert torch.allclose(found, first + second, atol=1e-4)
 
 
-def plane(seed: int):
-    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
-
-
 def job(*guides: Guide, **more: object) -> PictureJob:
     return PictureJob("a hat", guides=guides, **({"sampling": Sampling(steps=4, seed=3), "preview_every": 0} | more))
 
 
-DEPTH, EDGES = Guide(GuideKind.DEPTH, plane(1), weight=0.7), Guide(GuideKind.EDGES, plane(2), weight=0.5)
+DEPTH, EDGES = Guide(GuideKind.DEPTH, noise(1), weight=0.7), Guide(GuideKind.EDGES, noise(2), weight=0.5)
 
 
 def runs_of(module):
@@ -185,7 +182,7 @@ def test_shortcuts_and_second_passes_go_with_it(engine):
 
 def test_a_guide_for_inpainting_is_the_canvas_with_black_where_it_is_filled(engine):
     mask = to_plane(half_mask())
-    canvas = Canvas(plane(5), mask, strength=0.9, grow=0)
+    canvas = Canvas(noise(5), mask, strength=0.9, grow=0)
     blacked = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     blacked[:, 32:] = 0
     given = engine.run(job(Guide(GuideKind.INPAINT, to_plane(blacked), weight=1.0), canvas=canvas))[0].pixels
@@ -196,8 +193,8 @@ def test_a_guide_for_inpainting_is_the_canvas_with_black_where_it_is_filled(engi
 
 
 def test_a_tile_guide_without_a_picture_is_the_canvas(engine):
-    canvas = Canvas(plane(6), strength=0.7)
-    given = engine.run(job(Guide(GuideKind.TILE, plane(6)), canvas=canvas))[0].pixels
+    canvas = Canvas(noise(6), strength=0.7)
+    given = engine.run(job(Guide(GuideKind.TILE, noise(6)), canvas=canvas))[0].pixels
     assert np.array_equal(engine.run(job(Guide(GuideKind.TILE), canvas=canvas))[0].pixels, given)
 
 
@@ -205,8 +202,8 @@ def test_a_tile_guide_without_a_picture_is_the_canvas(engine):
     ("kind", "canvas", "words"),
     [
         (GuideKind.TILE, None, "needs a picture, or a canvas"),
-        (GuideKind.INPAINT, Canvas(plane(1)), "a canvas with a mask"),
-        (GuideKind.DEPTH, Canvas(plane(1)), "kind depth needs a picture"),
+        (GuideKind.INPAINT, Canvas(noise(1)), "a canvas with a mask"),
+        (GuideKind.DEPTH, Canvas(noise(1)), "kind depth needs a picture"),
     ],
 )
 def test_a_guide_that_shows_nothing_is_refused_with_a_sentence(engine, kind, canvas, words):
@@ -224,7 +221,7 @@ def test_how_many_kinds_a_network_knows_is_said_by_its_weights(tmp_path):
     assert model.control(GuideKind.DEPTH).name == "depth", "a ControlNet of its own goes first"
     assert Parts(model).control_net(GuideKind.NORMALS).config.num_control_type == 6
     with pytest.raises(UnknownModel, match=r"no ControlNet for tile. It has: .*segments"):
-        Engine(model, FakeFaces()).run(job(Guide(GuideKind.TILE, plane(1))))
+        Engine(model, FakeFaces()).run(job(Guide(GuideKind.TILE, noise(1))))
     pro = tiny_model(tmp_path / "pro")
     write_union(pro, types=8, said=6)
     assert Parts(Model.open(pro)).control_net(GuideKind.TILE).config.num_control_type == 8
@@ -238,4 +235,4 @@ def test_another_base_has_no_union_network_and_a_damaged_one_is_named(tmp_path, 
     write_union(broken)
     (broken / "controlnets" / "union" / "diffusion_pytorch_model.safetensors").write_bytes(b"x" * 40)
     with pytest.raises(ModelError, match="cannot be loaded as ControlNetUnionModel"):
-        Engine(Model.open(broken), FakeFaces()).run(job(Guide(GuideKind.NORMALS, plane(1))))
+        Engine(Model.open(broken), FakeFaces()).run(job(Guide(GuideKind.NORMALS, noise(1))))

@@ -6,22 +6,15 @@ import numpy as np
 import pytest
 
 import backend
-from backend.config import load_settings
 from backend.faces import cosine
 from backend.images import open_picture, to_plane
-from backend.workbench import Workbench, open_workbench
+from backend.workbench import Workbench
 from protocol.geometry import Extent
 from protocol.jobs import Photos, PictureJob, Sampling, Subject
 from protocol.planes import Layout, Plane
 
 SAMPLES = Path(backend.__file__).parent / "sketch" / "samples"
 EVERYWHERE = Plane(Layout.A8, Extent(256, 128), bytes([255] * 256 * 128))
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    elsewhere = tmp_path_factory.mktemp("no-other-models")
-    return open_workbench(load_settings({"models": str(elsewhere), "device": "cpu"}, {}))
 
 
 def drawn(bench: Workbench, region: Plane | None) -> tuple[list[list[float]], tuple[float | None, ...]]:

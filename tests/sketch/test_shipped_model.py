@@ -10,7 +10,6 @@ import pytest
 import skimage.data
 
 import backend
-from backend.config import load_settings
 from backend.evaluation.people import sitter
 from backend.faces import best_similarity, smoothness
 from backend.images import open_mask, open_picture, to_plane
@@ -20,7 +19,7 @@ from backend.training.drawing import draw
 from backend.training.judge import STYLE, Judge
 from backend.training.samples import scene
 from backend.training.world import FIRST_EVALUATION_PERSON, person, shot
-from backend.workbench import Workbench, open_workbench
+from backend.workbench import Workbench
 from protocol.errors import FaceError
 from protocol.jobs import Canvas, Photos, PictureJob, Sampling, Subject
 
@@ -30,12 +29,6 @@ LIMIT = 60_000_000
 WEIGHTS = (".safetensors", ".onnx")
 PICTURES = 3_000_000
 """Bytes of all else: sample faces, sheets, words."""
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Workbench:
-    elsewhere = tmp_path_factory.mktemp("no-other-models")
-    return open_workbench(load_settings({"models": str(elsewhere), "device": "cpu"}, {}))
 
 
 def ada() -> Subject:

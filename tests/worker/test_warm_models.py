@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+from noise_planes import noise
 from small_device import SmallDevice, Unwatched
 from tiny_models import FakeFaces, tiny_model
 
 from backend.config import Settings
-from backend.images import to_plane
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
 from backend.worker import desks as desks_module
@@ -21,7 +20,6 @@ from backend.worker.footing import guide_nets, plan_for
 from backend.worker.studio import Studio
 from protocol.errors import InvalidRequest
 from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
-from protocol.planes import Plane
 
 NAMES = ("one", "two", "three")
 PLENTY = 10**12
@@ -52,10 +50,6 @@ def fleet(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
         return Studio(settings, tmp_path / "characters", budget, room=lambda: room, shuttle=shuttle), devices
 
     return made
-
-
-def noise(seed: int) -> Plane:
-    return to_plane(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
 def drawn(studio: Studio, name: str, rung: str | None = None, **more: object) -> bytes:
