@@ -48,7 +48,7 @@ class SceneProblem(LikenessError):  # noqa: N818 - named like the rest of the tr
     cure = "Choose a camera and a rig in the panel."
 
 
-def camera_of(scene: Any, depsgraph: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Camera:  # noqa: ANN401 - bpy
+def camera_of(scene: Any, depsgraph: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Camera:
     """A camera object (or the scene's own) for a picture of `size` in pixels, or of the size that the scene renders.
 
     Raises `SceneProblem` without a camera, or with one whose picture is no plane projection.
@@ -82,7 +82,7 @@ def camera_of(scene: Any, depsgraph: Any, camera: Any = None, size: tuple[int, i
     return Camera(lens, Frame(*size, render.pixel_aspect_x, render.pixel_aspect_y), _array(placed.matrix_world.normalized()))
 
 
-def rig_of(armature: Any) -> RigMap:  # noqa: ANN401
+def rig_of(armature: Any) -> RigMap:
     """The joints of an armature object by the names of its bones and by what was put right by hand.
 
     Raises `InvalidRequest` when the custom property with the corrections holds something else.
@@ -90,12 +90,12 @@ def rig_of(armature: Any) -> RigMap:  # noqa: ANN401
     return find_joints([bone.name for bone in armature.data.bones], corrections_from_text(armature.get(CORRECTIONS, "")))
 
 
-def put_right(armature: Any, part: str, spot: Spot | None) -> None:  # noqa: ANN401
+def put_right(armature: Any, part: str, spot: Spot | None) -> None:
     """Keep a correction on the armature object: a joint or face point lies there, or (None) is left out."""
     armature[CORRECTIONS] = corrections_to_text({**corrections_from_text(armature.get(CORRECTIONS, "")), part: spot})
 
 
-def forget_correction(armature: Any, part: str) -> None:  # noqa: ANN401
+def forget_correction(armature: Any, part: str) -> None:
     """Find this joint by its name again."""
     kept = corrections_from_text(armature.get(CORRECTIONS, ""))
     kept.pop(part, None)
@@ -116,7 +116,7 @@ class Parts:
     groups: Groups
 
 
-def parts_of(armature: Any, head: Any) -> Parts:  # noqa: ANN401
+def parts_of(armature: Any, head: Any) -> Parts:
     """An armature object and a head's mesh object, either of which may be None, and what belongs to them."""
     if armature is None and head is None:
         raise SceneProblem("Neither a rig nor a head is chosen. Choose an armature in the panel, or a head with its five face points.")
@@ -126,12 +126,12 @@ def parts_of(armature: Any, head: Any) -> Parts:  # noqa: ANN401
     return Parts(armature, rig, meshes, empties, Groups(tuple(FACE_NAMES.values())))
 
 
-def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, head: Any = None) -> Figure:  # noqa: ANN401
+def figure_of(scene: Any, depsgraph: Any, camera: Camera, armature: Any = None, head: Any = None) -> Figure:
     """The person of an armature object and a head's mesh object, either of which may be missing, as the camera sees them now."""
     return figure_from(parts_of(armature, head), depsgraph, lambda frame: Sight(scene, depsgraph, camera, frame))
 
 
-def figure_from(parts: Parts, depsgraph: Any, looking: Callable[[HeadFrame | None], Sight]) -> Figure:  # noqa: ANN401
+def figure_from(parts: Parts, depsgraph: Any, looking: Callable[[HeadFrame | None], Sight]) -> Figure:
     """The same, by lines of sight that `looking` makes for the head's frame; None where the rig names no head."""
     rig = parts.rig
     posed = parts.armature.evaluated_get(depsgraph) if parts.armature else None
@@ -157,7 +157,7 @@ def figure_from(parts: Parts, depsgraph: Any, looking: Callable[[HeadFrame | Non
     )
 
 
-def is_named(thing: Any, name: str) -> bool:  # noqa: ANN401
+def is_named(thing: Any, name: str) -> bool:
     """Whether an object has this name, or is a copy of one that has: Blender puts ".001" behind the second."""
     return _COPY.sub("", thing.name) == name
 
@@ -165,7 +165,7 @@ def is_named(thing: Any, name: str) -> bool:  # noqa: ANN401
 class Sight:
     """Lines of sight from a camera through the evaluated scene. Objects that are not rendered hide nothing."""
 
-    def __init__(self, scene: Any, depsgraph: Any, camera: Camera, frame: HeadFrame | None) -> None:  # noqa: ANN401
+    def __init__(self, scene: Any, depsgraph: Any, camera: Camera, frame: HeadFrame | None) -> None:
         self._scene, self._depsgraph, self.camera, self.frame = scene, depsgraph, camera, frame
 
     def mark(self, part: str, place: Floats, source: str, looked_for: bool = True) -> Mark:
@@ -208,7 +208,7 @@ class Sight:
         return None
 
 
-def _head_frame(posed: Any, rig: RigMap) -> HeadFrame | None:  # noqa: ANN401
+def _head_frame(posed: Any, rig: RigMap) -> HeadFrame | None:
     """The frame of an evaluated armature's head; None where the rig names no head or no shoulders."""
     bone = posed.pose.bones.get(rig.head) if rig.head else None
     if bone is None:
@@ -219,12 +219,12 @@ def _head_frame(posed: Any, rig: RigMap) -> HeadFrame | None:  # noqa: ANN401
     return head_frame(rest, np.array(bone.bone.head_local), crown, _array(moved))
 
 
-def _at_rest(armature: Any, spot: Spot) -> Floats:  # noqa: ANN401
+def _at_rest(armature: Any, spot: Spot) -> Floats:
     bone = armature.data.bones[spot.bone]
     return np.array(bone.head_local.lerp(bone.tail_local, spot.along))
 
 
-def _on_rig(posed: Any, rig: RigMap, part: str) -> Floats | None:  # noqa: ANN401
+def _on_rig(posed: Any, rig: RigMap, part: str) -> Floats | None:
     """A joint or face point on the posed bones, in the world; the neck is between the shoulders."""
     if part == "neck" and "neck" in rig.found and "neck" not in rig.spots:
         return (_on_rig(posed, rig, "left_shoulder") + _on_rig(posed, rig, "right_shoulder")) / 2
@@ -233,7 +233,7 @@ def _on_rig(posed: Any, rig: RigMap, part: str) -> Floats | None:  # noqa: ANN40
     return None if bone is None else np.array(posed.matrix_world @ bone.head.lerp(bone.tail, spot.along))
 
 
-def _face_point(point: str, depsgraph: Any, eyes: Sight, posed: Any, parts: Parts) -> tuple[Floats, str] | None:  # noqa: ANN401
+def _face_point(point: str, depsgraph: Any, eyes: Sight, posed: Any, parts: Parts) -> tuple[Floats, str] | None:
     """Where a face point is and where from: a vertex group, an empty, a bone, an estimate; the first that there is."""
     if point in parts.rig.left_out:
         return None
@@ -254,17 +254,17 @@ def _face_point(point: str, depsgraph: Any, eyes: Sight, posed: Any, parts: Part
     return eyes.skin(point, place, source), source
 
 
-def _meshes_of(armature: Any) -> Iterator[Any]:  # noqa: ANN401
+def _meshes_of(armature: Any) -> Iterator[Any]:
     """The meshes that an armature moves."""
     for thing in bpy.data.objects if armature else ():
         if thing.type == "MESH" and any(mod.type == "ARMATURE" and mod.object == armature for mod in thing.modifiers):
             yield thing
 
 
-def _below(*parents: Any) -> Iterator[Any]:  # noqa: ANN401
+def _below(*parents: Any) -> Iterator[Any]:
     for parent in parents:
         yield from parent.children_recursive if parent else ()
 
 
-def _array(matrix: Any) -> Floats:  # noqa: ANN401
+def _array(matrix: Any) -> Floats:
     return np.array(matrix, dtype=np.float64)

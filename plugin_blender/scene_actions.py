@@ -35,7 +35,7 @@ MAP = "likeness_map"
 """The custom property of an image that shows a map."""
 
 
-def ask(context: Any, kind: Kind, batch: str = "ONE", **values: object) -> int:  # noqa: ANN401 - bpy, as everywhere here
+def ask(context: Any, kind: Kind, batch: str = "ONE", **values: object) -> int:
     """Take what the camera sees now and ask for pictures of it; the number of the press. `values` stand for the panel's.
 
     Raises a `LikenessError` for what cannot be.
@@ -45,7 +45,7 @@ def ask(context: Any, kind: Kind, batch: str = "ONE", **values: object) -> int: 
     return session().presenter.ask(wish, take_shots(context, wish, batch))
 
 
-def take_shots(context: Any, wish: Wish, batch: str) -> list[Shot]:  # noqa: ANN401
+def take_shots(context: Any, wish: Wish, batch: str) -> list[Shot]:
     """The shots of one press. `batch` is one of the settings' BATCHES."""
     scene, setup = context.scene, setup_of(context.scene)
     settings = scene.likeness
@@ -80,19 +80,19 @@ def take_shots(context: Any, wish: Wish, batch: str) -> list[Shot]:  # noqa: ANN
         manager.progress_end()
 
 
-def _one(scene: Any, graph: Any, setup: Setup, kinds: Sequence[GuideKind], name: str, kind: Kind) -> Shot:  # noqa: ANN401
+def _one(scene: Any, graph: Any, setup: Setup, kinds: Sequence[GuideKind], name: str, kind: Kind) -> Shot:
     view = None
     if kind is Kind.TEXTURE:
         view = look(scene, graph, camera_of(scene, graph, setup.camera, setup.size), setup.targets)
     return take_shot(scene, graph, setup, kinds, name=name, view=view)
 
 
-def _meshes(context: Any, setup: Setup) -> list[Any]:  # noqa: ANN401
+def _meshes(context: Any, setup: Setup) -> list[Any]:
     """The selected meshes, or the head; none where there is neither."""
     return [thing for thing in context.selected_objects if thing.type == "MESH"] or ([setup.head] if setup.head else [])
 
 
-def _texture_targets(context: Any, setup: Setup) -> list[Any]:  # noqa: ANN401
+def _texture_targets(context: Any, setup: Setup) -> list[Any]:
     """The selected meshes, or the head. Raises `SceneProblem` where there is neither."""
     chosen = _meshes(context, setup)
     if not chosen:
@@ -100,7 +100,7 @@ def _texture_targets(context: Any, setup: Setup) -> list[Any]:  # noqa: ANN401
     return chosen
 
 
-def _repaint(context: Any, setup: Setup, kinds: Sequence[GuideKind]) -> Shot:  # noqa: ANN401
+def _repaint(context: Any, setup: Setup, kinds: Sequence[GuideKind]) -> Shot:
     """The render, what of it is to be changed, and the maps, all of the picture's size."""
     scene, settings = context.scene, context.scene.likeness
     graph = context.evaluated_depsgraph_get()
@@ -126,7 +126,7 @@ def _repaint(context: Any, setup: Setup, kinds: Sequence[GuideKind]) -> Shot:  #
     return take_shot(scene, graph, setup, kinds, picture=picture, mask=mask)
 
 
-def preview_maps(context: Any) -> dict[str, Any]:  # noqa: ANN401
+def preview_maps(context: Any) -> dict[str, Any]:
     """The maps that the panel asks for, as images of the file that replace those of the last time; works without a backend."""
     scene, setup = context.scene, setup_of(context.scene)
     wish = wish_of(scene.likeness, Kind.PORTRAIT)
@@ -145,7 +145,7 @@ def preview_maps(context: Any) -> dict[str, Any]:  # noqa: ANN401
     return images
 
 
-def _map_image(kind: GuideKind, plane: Plane) -> Any:  # noqa: ANN401
+def _map_image(kind: GuideKind, plane: Plane) -> Any:
     made, old = image_of(plane, f"Likeness {kind.value}"), [image for image in bpy.data.images if image.get(MAP) == kind.value]
     for image in old:
         image.user_remap(made)
@@ -155,7 +155,7 @@ def _map_image(kind: GuideKind, plane: Plane) -> Any:  # noqa: ANN401
     return made
 
 
-def image_of_result(result: Result) -> Any:  # noqa: ANN401
+def image_of_result(result: Result) -> Any:
     """The result as an image of the file; made once, found again by its custom property."""
     image = image_by_job(result.key)
     if image is None:
@@ -167,14 +167,14 @@ def image_of_result(result: Result) -> Any:  # noqa: ANN401
     return image
 
 
-def camera_of_result(context: Any, result: Result) -> Camera:  # noqa: ANN401
+def camera_of_result(context: Any, result: Result) -> Camera:
     """The camera that saw it, as it was then; else the panel's, as it is now."""
     setup = setup_of(context.scene)
     then = camera_from(result.camera)
     return then or camera_of(context.scene, context.evaluated_depsgraph_get(), setup.camera, (result.width, result.height))
 
 
-def make_card(context: Any, result: Result, distance: float = 0.0) -> Any:  # noqa: ANN401
+def make_card(context: Any, result: Result, distance: float = 0.0) -> Any:
     """A card that fills what the camera saw, at this distance (0: behind the head, or as far as the scene's size suggests)."""
     camera = camera_of_result(context, result)
     if distance <= 0:
@@ -185,7 +185,7 @@ def make_card(context: Any, result: Result, distance: float = 0.0) -> Any:  # no
     return card_before(image_of_result(result), camera, distance, context.collection)
 
 
-def project_result(context: Any, result: Result) -> Any:  # noqa: ANN401
+def project_result(context: Any, result: Result) -> Any:
     """Put a result onto the meshes that it was made for, as they were seen then; in another session onto them as they are now."""
     graph, image = context.evaluated_depsgraph_get(), image_of_result(result)
     if result.view is not None:
@@ -195,7 +195,7 @@ def project_result(context: Any, result: Result) -> Any:  # noqa: ANN401
     return project_now(context.scene, graph, camera_of_result(context, result), things, image)
 
 
-def project_press(context: Any, presenter: Presenter, press: int) -> int:  # noqa: ANN401
+def project_press(context: Any, presenter: Presenter, press: int) -> int:
     """Put the best picture of every shot of a press onto the meshes, blended by angle; how many there were."""
     best: dict[str, Result] = {}
     for result in presenter.results:
@@ -208,7 +208,7 @@ def project_press(context: Any, presenter: Presenter, press: int) -> int:  # noq
     return len(best)
 
 
-def bake_objects(context: Any, size: int, use: bool) -> list[Any]:  # noqa: ANN401
+def bake_objects(context: Any, size: int, use: bool) -> list[Any]:
     """Bake what the selected meshes (or the head) show into a texture of `size` x `size` pixels each; `use`: they show it from now on, and
     nothing else. Raises `SceneProblem` where there is no mesh, or one cannot be baked.
     """
@@ -225,7 +225,7 @@ def bake_objects(context: Any, size: int, use: bool) -> list[Any]:  # noqa: ANN4
     return images
 
 
-def take_projections_off(context: Any) -> int:  # noqa: ANN401
+def take_projections_off(context: Any) -> int:
     """Take every projected picture off the selected meshes (or the head), whose materials and UV maps are then as they were.
 
     Returns how many there were. Raises `SceneProblem` where there is none.
@@ -267,7 +267,7 @@ def photo_of_file(path: str) -> Plane:
         bpy.data.images.remove(image)
 
 
-def photo_of_image(image: Any) -> Plane:  # noqa: ANN401
+def photo_of_image(image: Any) -> Plane:
     """An image of the file as a photo."""
     return plane_of_image(image, PHOTO_SIDE)
 

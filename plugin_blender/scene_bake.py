@@ -27,7 +27,7 @@ ANGLE, GAP = np.radians(66.0), 0.005
 """Of smart projection: Blender's own default angle, and the gap between islands as a share of the texture."""
 
 
-def bake(thing: Any, size: int = 1024, name: str = "", depsgraph: Any = None) -> Any:  # noqa: ANN401 - bpy, as everywhere here
+def bake(thing: Any, size: int = 1024, name: str = "", depsgraph: Any = None) -> Any:
     """A new packed image, `size` texels a side, with the colours that an object shows: its pictures over its materials' base colours.
 
     Light and shadow of the scene are left out. The image fits the mesh's own UV map; a mesh without one gets `TEXTURE_MAP` by smart
@@ -55,14 +55,14 @@ def bake(thing: Any, size: int = 1024, name: str = "", depsgraph: Any = None) ->
     return image
 
 
-def own_uv_map(thing: Any) -> str:  # noqa: ANN401
+def own_uv_map(thing: Any) -> str:
     """The UV map of a mesh that its textures use, leaving out those of projections; "" without one."""
     ours = {layer.name for layer in projections_of(thing)}
     maps = [one for one in thing.data.uv_layers if one.name not in ours]
     return next((one.name for one in sorted(maps, key=lambda one: not one.active_render)), "")
 
 
-def use_texture(thing: Any, image: Any) -> None:  # noqa: ANN401
+def use_texture(thing: Any, image: Any) -> None:
     """Take an object's projections off and show a baked texture instead: copies of its own materials with the texture as their colour.
 
     Lit projections become the base colour, flat ones go on shining. `remove_projection` no longer brings the old materials back, but they
@@ -87,7 +87,7 @@ def use_texture(thing: Any, image: Any) -> None:  # noqa: ANN401
     remove_unused()
 
 
-def _textured(own: Any, image: Any, target: str, shading: Shading) -> Any:  # noqa: ANN401
+def _textured(own: Any, image: Any, target: str, shading: Shading) -> Any:
     material = own.copy() if own else bpy.data.materials.new(image.name)
     if own:
         own.use_fake_user = own.use_fake_user or own.users == 0  # nothing shows it any more, and it is the user's
@@ -114,7 +114,7 @@ def _textured(own: Any, image: Any, target: str, shading: Shading) -> Any:  # no
     return material
 
 
-def _picture_node(tree: Any, image: Any, target: str) -> Any:  # noqa: ANN401
+def _picture_node(tree: Any, image: Any, target: str) -> Any:
     picture, uv = tree.nodes.new("ShaderNodeTexImage"), tree.nodes.new("ShaderNodeUVMap")
     picture.image, uv.uv_map = image, target
     tree.links.new(uv.outputs["UV"], picture.inputs["Vector"])
@@ -132,7 +132,7 @@ def _stage() -> Iterator[tuple[Any, list[Any]]]:
         yield stage, made
 
 
-def _copy(thing: Any, depsgraph: Any, target: str, stage: Any, made: list[Any]) -> Any:  # noqa: ANN401
+def _copy(thing: Any, depsgraph: Any, target: str, stage: Any, made: list[Any]) -> Any:
     """The evaluated mesh with all UV maps and attributes, where it is in the world, alone in the stage."""
     shown = thing.evaluated_get(depsgraph)
     mesh = bpy.data.meshes.new_from_object(shown, preserve_all_data_layers=True, depsgraph=depsgraph)
@@ -152,7 +152,7 @@ def _copy(thing: Any, depsgraph: Any, target: str, stage: Any, made: list[Any]) 
     return copy
 
 
-def _paint(shown: Any, thing: Any, image: Any, made: list[Any]) -> Any:  # noqa: ANN401
+def _paint(shown: Any, thing: Any, image: Any, made: list[Any]) -> Any:
     """A copy of the user's own material that shines with its base colour and the pictures over it, and bakes into the image."""
     own = below(shown)
     material = own.copy() if own else bpy.data.materials.new(STAGE)
@@ -179,7 +179,7 @@ def _paint(shown: Any, thing: Any, image: Any, made: list[Any]) -> Any:  # noqa:
     return material
 
 
-def _base_colour(tree: Any, output: Any, socket: Any, otherwise: tuple[float, ...]) -> None:  # noqa: ANN401
+def _base_colour(tree: Any, output: Any, socket: Any, otherwise: tuple[float, ...]) -> None:
     """Lead a material's own colour to a socket: of its Principled BSDF, or of the first other shader that has one."""
     shader = shader_of(output) or next((one for one in _shaders(output) if "Color" in one.inputs), None)
     source = shader and (shader.inputs.get("Base Color") or shader.inputs.get("Color"))
@@ -191,7 +191,7 @@ def _base_colour(tree: Any, output: Any, socket: Any, otherwise: tuple[float, ..
         socket.default_value = tuple(source.default_value)
 
 
-def _shaders(output: Any) -> Iterator[Any]:  # noqa: ANN401
+def _shaders(output: Any) -> Iterator[Any]:
     """The shaders behind an output, the nearest first; transparent ones have no colour of the skin."""
     open_ends = [output.inputs["Surface"]]
     for _ in range(32):
@@ -205,7 +205,7 @@ def _shaders(output: Any) -> Iterator[Any]:  # noqa: ANN401
             open_ends.extend(one for one in node.inputs if one.type == "SHADER")
 
 
-def _bake(copy: Any, stage: Any, margin: int) -> None:  # noqa: ANN401
+def _bake(copy: Any, stage: Any, margin: int) -> None:
     layer = stage.view_layers[0]
     layer.objects.active = copy
     copy.select_set(True, view_layer=layer)
@@ -220,7 +220,7 @@ def _bake(copy: Any, stage: Any, margin: int) -> None:  # noqa: ANN401
         raise SceneProblem("Blender did not bake the texture. Is a render running?")
 
 
-def _unwrapped(thing: Any, depsgraph: Any) -> str:  # noqa: ANN401
+def _unwrapped(thing: Any, depsgraph: Any) -> str:
     """Give a mesh without UVs a map by smart projection, made on a copy in the stage; the name of the map."""
     mesh = thing.data
     if len(mesh.uv_layers) >= UV_MAPS:

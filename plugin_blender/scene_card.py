@@ -16,11 +16,11 @@ CARD = "likeness_card"
 
 
 def card_before(
-    image: Any,  # noqa: ANN401 - bpy, as everywhere here
+    image: Any,
     camera: Camera,
     distance: float,
-    collection: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
+    collection: Any,
+) -> Any:
     """A card that fills the camera's picture at this distance along its axis (scene units), as much as its own shape allows.
 
     Raises `SceneProblem` when the distance is not before the camera.
@@ -35,7 +35,7 @@ def card_before(
     return _card(image, camera.placement[:3, :3], middle, min(height, width * up / max(1, across)), collection)
 
 
-def card_material(image: Any) -> Any:  # noqa: ANN401
+def card_material(image: Any) -> Any:
     """A new material that shines with an image and is clear where the image is."""
     material = bpy.data.materials.new(image.name)
     if material.node_tree is None:  # before 5.0, where every material has nodes
@@ -56,7 +56,7 @@ def card_material(image: Any) -> Any:  # noqa: ANN401
     return material
 
 
-def _card(image: Any, turn: Floats, middle: Floats, height: float, collection: Any) -> Any:  # noqa: ANN401
+def _card(image: Any, turn: Floats, middle: Floats, height: float, collection: Any) -> Any:
     across, up = image.size
     if not across or not up:
         raise SceneProblem(f"The image {image.name} has no pixels, so no card can show it.")

@@ -31,7 +31,7 @@ class Groups:
         self._names = tuple(names)
         self._known: dict[tuple[int, int], dict[str, _Members]] = {}
 
-    def middle(self, mesh: Any, depsgraph: Any, name: str) -> Floats | None:  # noqa: ANN401 - bpy, as everywhere here
+    def middle(self, mesh: Any, depsgraph: Any, name: str) -> Floats | None:
         """The middle of a group on the evaluated mesh, by its weights, in the world (3,); follows shape keys, bones and subdivision."""
         if mesh.type != "MESH" or mesh.vertex_groups.get(name) is None:
             return None
@@ -47,7 +47,7 @@ class Groups:
         matrix = np.array(shown.matrix_world, dtype=np.float64)
         return matrix[:3, :3] @ place + matrix[:3, 3]
 
-    def _read(self, mesh: Any, vertices: Any) -> dict[str, _Members]:  # noqa: ANN401
+    def _read(self, mesh: Any, vertices: Any) -> dict[str, _Members]:
         """All groups in one pass; one that nothing belongs to is left out."""
         wanted = {mesh.vertex_groups[name].index: name for name in self._names if name in mesh.vertex_groups}
         found: dict[str, tuple[list[int], list[float]]] = {name: ([], []) for name in wanted.values()}
@@ -59,7 +59,7 @@ class Groups:
         return {name: _Members(np.array(which), np.array(weights)) for name, (which, weights) in found.items() if which}
 
 
-def _places(vertices: Any, which: NDArray[np.intp]) -> Floats:  # noqa: ANN401
+def _places(vertices: Any, which: NDArray[np.intp]) -> Floats:
     """Where some vertices of a mesh are, in its own space: (n, 3)."""
     if len(which) <= FEW:
         return np.array([vertices[number].co for number in which.tolist()], dtype=np.float64)

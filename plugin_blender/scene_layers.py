@@ -51,12 +51,12 @@ def exact_name(layer: str) -> str:
     return f"{layer} exact"
 
 
-def below(material: Any) -> Any | None:  # noqa: ANN401 - bpy, as everywhere here
+def below(material: Any) -> Any | None:
     """The user's material under one of ours; any other material is its own."""
     return material.get(OVER) if material is not None and OURS in material else material
 
 
-def show(thing: Any, layers: Sequence[Layer], shading: Shading, made: dict[Any, Any]) -> None:  # noqa: ANN401
+def show(thing: Any, layers: Sequence[Layer], shading: Shading, made: dict[Any, Any]) -> None:
     """Put the layers over every material of an object, or (without layers) give the user's own ones back.
 
     `made` keeps what is shared by objects that show the same layers: one material of ours for each of the user's.
@@ -77,7 +77,7 @@ def remove_unused() -> None:
     bpy.data.batch_remove([material for material in bpy.data.materials if OURS in material and not material.users])
 
 
-def _over(own: Any, layers: Sequence[Layer], shading: Shading) -> Any:  # noqa: ANN401
+def _over(own: Any, layers: Sequence[Layer], shading: Shading) -> Any:
     """A copy of a material (None: Blender's grey) that shows pictures over it."""
     material = own.copy() if own else bpy.data.materials.new("Material")
     material.name = f"{own.name if own else 'Material'} + {layers[-1].name}"
@@ -100,7 +100,7 @@ def _over(own: Any, layers: Sequence[Layer], shading: Shading) -> Any:  # noqa: 
     return material
 
 
-def shader_of(output: Any) -> Any | None:  # noqa: ANN401
+def shader_of(output: Any) -> Any | None:
     """The Principled BSDF behind a material's output, with whatever else is mixed in between left aside; None when there is none."""
     open_ends = [output.inputs["Surface"]]
     for _ in range(32):
@@ -115,7 +115,7 @@ def shader_of(output: Any) -> Any | None:  # noqa: ANN401
     return None
 
 
-def pictures(tree: Any, layers: Sequence[Layer]) -> tuple[Any, Any]:  # noqa: ANN401
+def pictures(tree: Any, layers: Sequence[Layer]) -> tuple[Any, Any]:
     """Nodes that blend all layers: a socket that says how much of them is seen, and one with their colour.
 
     One picture alone counts by its mask. Of several, the one that looks at a place most directly counts most, and where one is hidden
@@ -139,7 +139,7 @@ def pictures(tree: Any, layers: Sequence[Layer]) -> tuple[Any, Any]:  # noqa: AN
     return factor, colour
 
 
-def _picture(tree: Any, layer: Layer, row: dict[str, int]) -> tuple[Any, Any, Any]:  # noqa: ANN401
+def _picture(tree: Any, layer: Layer, row: dict[str, int]) -> tuple[Any, Any, Any]:
     """One picture: how much of it is seen (mask, alpha and stencil), the cosine to its camera, and its colour."""
     nodes, links = tree.nodes, tree.links
     place = _coordinates(tree, layer)
@@ -157,7 +157,7 @@ def _picture(tree: Any, layer: Layer, row: dict[str, int]) -> tuple[Any, Any, An
     return seen, mask.outputs["Alpha"], picture.outputs["Color"]
 
 
-def _coordinates(tree: Any, layer: Layer) -> Any:  # noqa: ANN401
+def _coordinates(tree: Any, layer: Layer) -> Any:
     """The UV map of a layer, or on coarse meshes the attribute that is true to perspective, divided by its third number."""
     nodes, links = tree.nodes, tree.links
     if not layer.exact:
@@ -172,7 +172,7 @@ def _coordinates(tree: Any, layer: Layer) -> Any:  # noqa: ANN401
     return joined.outputs[0]
 
 
-def calculate(tree: Any, operation: str, *values: Any) -> Any:  # noqa: ANN401
+def calculate(tree: Any, operation: str, *values: Any) -> Any:
     """A math node over sockets and numbers; its output."""
     node = tree.nodes.new("ShaderNodeMath")
     node.operation, node.hide = operation, True
@@ -184,13 +184,13 @@ def calculate(tree: Any, operation: str, *values: Any) -> Any:  # noqa: ANN401
     return node.outputs[0]
 
 
-def mix_colour(tree: Any, socket: Any, factor: Any, colour: Any) -> None:  # noqa: ANN401
+def mix_colour(tree: Any, socket: Any, factor: Any, colour: Any) -> None:
     """Mix a colour over whatever a colour socket has now."""
     mixed = _mixed(tree, factor, socket.links[0].from_socket if socket.is_linked else tuple(socket.default_value), colour)
     tree.links.new(mixed, socket)
 
 
-def _mixed(tree: Any, factor: Any, under: Any, over: Any) -> Any:  # noqa: ANN401
+def _mixed(tree: Any, factor: Any, under: Any, over: Any) -> Any:
     node = tree.nodes.new("ShaderNodeMix")
     node.data_type, node.clamp_factor = "RGBA", True
     share, first, second = (next(one for one in node.inputs if one.identifier == name) for name in ("Factor_Float", "A_Color", "B_Color"))
@@ -203,7 +203,7 @@ def _mixed(tree: Any, factor: Any, under: Any, over: Any) -> Any:  # noqa: ANN40
     return next(one for one in node.outputs if one.identifier == "Result_Color")
 
 
-def _mix_shader(tree: Any, output: Any, factor: Any, colour: Any, kind: str) -> None:  # noqa: ANN401
+def _mix_shader(tree: Any, output: Any, factor: Any, colour: Any, kind: str) -> None:
     """Mix a plain shader of that colour over whatever the output shows."""
     surface = output.inputs["Surface"]
     under = surface.links[0].from_socket if surface.is_linked else None
@@ -217,5 +217,5 @@ def _mix_shader(tree: Any, output: Any, factor: Any, colour: Any, kind: str) -> 
     tree.links.new(mix.outputs[0], surface)
 
 
-def _principled(material: Any) -> Any:  # noqa: ANN401
+def _principled(material: Any) -> Any:
     return next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")

@@ -48,7 +48,7 @@ class Watch:
         """Hear from now on."""
         self.end()
 
-        def changed(scene: Any, graph: Any = None) -> None:  # noqa: ANN401 - bpy, as everywhere here
+        def changed(scene: Any, graph: Any = None) -> None:
             self.changes += 1
             if graph is not None and graph.id_type_updated("MESH") and not graph.id_type_updated("KEY"):
                 self.meshes += 1
@@ -83,11 +83,11 @@ class Watch:
 class SceneEyes:
     """One scene, found again by its number whatever undo and renaming do to it; all of it is read in Blender's main thread."""
 
-    def __init__(self, scene: Any, watch: Watch) -> None:  # noqa: ANN401
+    def __init__(self, scene: Any, watch: Watch) -> None:
         self._scene_uid, self._watch, self._memory = scene.session_uid, watch, Memory()
 
     @property
-    def scene(self) -> Any:  # noqa: ANN401
+    def scene(self) -> Any:
         """The scene that is followed. Raises `SceneProblem` when it was deleted."""
         for scene in bpy.data.scenes:
             if scene.session_uid == self._scene_uid:
@@ -141,7 +141,7 @@ class SceneEyes:
             sentences=sentences_of(figure) if face else (),
         )
 
-    def _layer(self, scene: Any) -> Any:  # noqa: ANN401
+    def _layer(self, scene: Any) -> Any:
         """The view layer in which the scene is seen: of the first window that shows it."""
         for window in bpy.context.window_manager.windows:
             if window.scene == scene:
@@ -149,7 +149,7 @@ class SceneEyes:
         raise SceneProblem(f"No window shows the scene {scene.name}, which is followed. Show it again, or switch Live off and on.")
 
 
-def follow(scene: Any) -> None:  # noqa: ANN401
+def follow(scene: Any) -> None:
     """Follow this scene from now on."""
     watch = bpy.types.WindowManager.likeness_watch
     watch.begin()
@@ -185,7 +185,7 @@ def rendering() -> bool:
     return bool(bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"))
 
 
-def _small(scene: Any, graph: Any, setup: Setup) -> Camera:  # noqa: ANN401
+def _small(scene: Any, graph: Any, setup: Setup) -> Camera:
     """The camera for a picture of the panel's proportions."""
     frame = camera_of(scene, graph, setup.camera, setup.size).frame
     extent = small(Extent(frame.width, frame.height), PIXELS)

@@ -44,8 +44,8 @@ class Surfaces:
 
 
 def render_surfaces(
-    scene: Any,  # noqa: ANN401
-    depsgraph: Any,  # noqa: ANN401
+    scene: Any,
+    depsgraph: Any,
     camera: Camera,
     normals: bool = False,
     owners: Sequence[Any] = (),
@@ -74,7 +74,7 @@ def render_surfaces(
 
 
 @contextmanager
-def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) -> Iterator[tuple[Any, Paint]]:  # noqa: ANN401
+def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) -> Iterator[tuple[Any, Paint]]:
     """A scene with copies of everything that is seen and with the camera, and the paint on all of it.
 
     All of that is taken away again, whatever happens; so is the picture in which Blender keeps a render's result, where there was none.
@@ -96,7 +96,7 @@ def _stage(scene: Any, depsgraph: Any, camera: Camera, owners: Sequence[Any]) ->
         yield stage, paint
 
 
-def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix, Any]]:  # noqa: ANN401
+def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix, Any]]:
     """A copy of every evaluated mesh and hair, with every place in the world where it is instanced, and the user's object it is of."""
     rendered = set(_rendered(scene.collection))
     copies: dict[int, Any] = {}
@@ -117,14 +117,14 @@ def _seen(scene: Any, depsgraph: Any, made: list[Any]) -> list[tuple[Any, Matrix
     return places
 
 
-def _placed(data: Any, matrix: Matrix, made: list[Any]) -> Any:  # noqa: ANN401
+def _placed(data: Any, matrix: Matrix, made: list[Any]) -> Any:
     copy = bpy.data.objects.new(NAME, data)
     made.append(copy)
     copy.matrix_world = matrix
     return copy
 
 
-def _rendered(collection: Any) -> Iterator[Any]:  # noqa: ANN401
+def _rendered(collection: Any) -> Iterator[Any]:
     """The objects of a collection and those below it that are not switched off for rendering."""
     if not collection.hide_render:
         yield from collection.objects
@@ -132,7 +132,7 @@ def _rendered(collection: Any) -> Iterator[Any]:  # noqa: ANN401
             yield from _rendered(child)
 
 
-def _camera(camera: Camera, made: list[Any]) -> Any:  # noqa: ANN401
+def _camera(camera: Camera, made: list[Any]) -> Any:
     """A camera object like the user's, without focus and animation."""
     lens, data = camera.lens, bpy.data.cameras.new(NAME)
     made.append(data)
@@ -147,7 +147,7 @@ def _camera(camera: Camera, made: list[Any]) -> Any:  # noqa: ANN401
     return placed
 
 
-def _settings(stage: Any, camera: Camera) -> None:  # noqa: ANN401
+def _settings(stage: Any, camera: Camera) -> None:
     """One ray through the middle of every pixel, straight to 32-bit floats."""
     render, frame = stage.render, camera.frame
     render.engine = "CYCLES"
@@ -165,7 +165,7 @@ def _settings(stage: Any, camera: Camera) -> None:  # noqa: ANN401
     render.image_settings.color_mode, render.image_settings.color_depth = "RGBA", "32"
 
 
-def _render(stage: Any, path: Path) -> NDArray[np.float32]:  # noqa: ANN401
+def _render(stage: Any, path: Path) -> NDArray[np.float32]:
     """What everything shines with at the moment: (height, width, 4), top row first."""
     render_to(stage, path, "the maps")
     image = bpy.data.images.load(str(path))

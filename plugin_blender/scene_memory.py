@@ -45,7 +45,7 @@ class Memory:
     def __init__(self) -> None:
         self._known: _Known | None = None
 
-    def figure(self, scene: Any, graph: Any, camera: Camera, setup: Setup, meshes_changed: int) -> Figure:  # noqa: ANN401
+    def figure(self, scene: Any, graph: Any, camera: Camera, setup: Setup, meshes_changed: int) -> Figure:
         """The person as the camera sees them now; measures first where something else than the pose has changed.
 
         `meshes_changed` is a number that grows with each mesh whose own vertices or weights changed.
@@ -64,8 +64,8 @@ class Memory:
 
     def _measured(
         self,
-        scene: Any,  # noqa: ANN401
-        graph: Any,  # noqa: ANN401
+        scene: Any,
+        graph: Any,
         camera: Camera,
         setup: Setup,
         key: Hashable,
@@ -83,13 +83,13 @@ class Memory:
         return figure
 
 
-def _is_old(known: _Known, graph: Any, meshes_changed: int) -> bool:  # noqa: ANN401
+def _is_old(known: _Known, graph: Any, meshes_changed: int) -> bool:
     """Whether a mesh has changed since; not while one is still worked on."""
     active = graph.view_layer.objects.active
     return known.meshes_changed != meshes_changed and (active is None or active.mode not in AT_WORK)
 
 
-def _key(armature: Any, head: Any) -> Hashable:  # noqa: ANN401
+def _key(armature: Any, head: Any) -> Hashable:
     """Another one when something is to be measured anew."""
     bones = tuple(bone.name for bone in armature.data.bones) if armature else ()
     uids = tuple(thing and thing.session_uid for thing in (armature, head))
@@ -99,7 +99,7 @@ def _key(armature: Any, head: Any) -> Hashable:  # noqa: ANN401
 class _Carried(Sight):
     """Casts no rays: the skin moves with the head as it was measured, and nothing stands before it."""
 
-    def __init__(self, scene: Any, graph: Any, camera: Camera, frame: HeadFrame, skins: Mapping[str, Floats]) -> None:  # noqa: ANN401
+    def __init__(self, scene: Any, graph: Any, camera: Camera, frame: HeadFrame, skins: Mapping[str, Floats]) -> None:
         super().__init__(scene, graph, camera, frame)
         self._axes, self._skins = _axes(frame), skins
 
@@ -117,7 +117,7 @@ class _Carried(Sight):
 class _Measuring(_Carried):
     """Looks for the skin as for any picture, and writes down how it lies to the head."""
 
-    def __init__(self, scene: Any, graph: Any, camera: Camera, frame: HeadFrame, skins: dict[str, Floats]) -> None:  # noqa: ANN401
+    def __init__(self, scene: Any, graph: Any, camera: Camera, frame: HeadFrame, skins: dict[str, Floats]) -> None:
         super().__init__(scene, graph, camera, frame, skins)
         self._written = skins
 

@@ -21,7 +21,7 @@ class Paint:
         self._light.interface.new_socket("Light", in_out="OUTPUT", socket_type="NodeSocketVector")
         self._painted: dict[str, Any] = {}
 
-    def over(self, mesh: Any) -> None:  # noqa: ANN401 - bpy, as everywhere here
+    def over(self, mesh: Any) -> None:
         """Paint a mesh or hair that is ours, slot by slot."""
         own = [material.original if material else None for material in mesh.materials] or [None]
         for index, material in enumerate(own):
@@ -53,7 +53,7 @@ class Paint:
         links.new(turn.outputs[0], scale.inputs[0])
         links.new(scale.outputs[0], nodes.new("NodeGroupOutput").inputs[0])
 
-    def _paint(self, material: Any) -> Any:  # noqa: ANN401
+    def _paint(self, material: Any) -> Any:
         """The same holes, but shining: a copy of a material with alpha, else the plain one."""
         holes = material is not None and alpha_of(material) is not None
         key = material.name_full if holes else ""
@@ -61,7 +61,7 @@ class Paint:
             self._painted[key] = self._shine(material.copy() if holes else bpy.data.materials.new(NAME))
         return self._painted[key]
 
-    def _shine(self, painted: Any) -> Any:  # noqa: ANN401
+    def _shine(self, painted: Any) -> Any:
         self._made.append(painted)
         painted.animation_data_clear()
         if painted.node_tree is None:  # before 5.0, where every material has nodes
@@ -92,7 +92,7 @@ class Paint:
         return painted
 
 
-def alpha_of(material: Any) -> Any:  # noqa: ANN401
+def alpha_of(material: Any) -> Any:
     """The socket that says how opaque a material is, or None: the alpha of its shader, or what mixes it with a transparent one."""
     if material.node_tree is None:
         return None
@@ -108,5 +108,5 @@ def alpha_of(material: Any) -> Any:  # noqa: ANN401
     return alpha.links[0].from_socket if alpha and alpha.is_linked else None
 
 
-def _before(socket: Any) -> Any:  # noqa: ANN401
+def _before(socket: Any) -> Any:
     return socket.links[0].from_node if socket.is_linked else None

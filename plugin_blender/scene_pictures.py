@@ -32,7 +32,7 @@ class Origin:
     job: str = ""
 
 
-def image_of(picture: bytes | Plane, name: str, origin: Origin | None = None) -> Any:  # noqa: ANN401 - bpy, as everywhere here
+def image_of(picture: bytes | Plane, name: str, origin: Origin | None = None) -> Any:
     """A new image of the file from a PNG or a plane, packed, so that it is saved along even where nothing shows it.
 
     The PNG is taken as it is and decoded when it is first shown: half a millisecond, where handing over pixels and packing them takes
@@ -55,7 +55,7 @@ def image_of(picture: bytes | Plane, name: str, origin: Origin | None = None) ->
     return image
 
 
-def show_live(plane: Plane) -> Any:  # noqa: ANN401
+def show_live(plane: Plane) -> Any:
     """The one image of the file that shows the newest live picture; made where there is none, or where undo took it away.
 
     Packed, as pixels that are written into an image make Blender ask whether to save it; and not compressed, which takes a millisecond.
@@ -74,12 +74,12 @@ def show_live(plane: Plane) -> Any:  # noqa: ANN401
     return image
 
 
-def image_by_job(job: str) -> Any | None:  # noqa: ANN401
+def image_by_job(job: str) -> Any | None:
     """The first image that this job made, whatever it is called by now."""
     return next((image for image in bpy.data.images if image.get(JOB) == job), None)
 
 
-def plane_of_image(image: Any, longest: int | None = None) -> Plane:  # noqa: ANN401
+def plane_of_image(image: Any, longest: int | None = None) -> Plane:
     """An image's pixels as RGB8, or RGBA8 where some are not opaque; shrunk to at most `longest` pixels a side.
 
     Images of floats (EXR, HDR, 16-bit files) hold light and are brought to sRGB, what is brighter than white becomes white. Raises
@@ -99,7 +99,7 @@ def plane_of_image(image: Any, longest: int | None = None) -> Plane:  # noqa: AN
     return plane
 
 
-def _pixels(image: Any) -> NDArray[np.float32]:  # noqa: ANN401
+def _pixels(image: Any) -> NDArray[np.float32]:
     """(height, width, 4), sRGB, straight alpha, top row first."""
     width, height = image.size
     count = len(image.pixels)  # loads it

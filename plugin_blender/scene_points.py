@@ -16,14 +16,14 @@ DISPLAY = 0.02
 
 
 def place_on_ray(
-    scene: Any,  # noqa: ANN401
-    depsgraph: Any,  # noqa: ANN401
+    scene: Any,
+    depsgraph: Any,
     begin: Floats,
     way: Floats,
     point: str,
-    armature: Any = None,  # noqa: ANN401
-    head: Any = None,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
+    armature: Any = None,
+    head: Any = None,
+) -> Any:
     """The empty of a face point ("left_eye", …), new or moved to the first skin on a ray (both (3,), in the world).
 
     With a head's mesh object only that is hit, without it whatever is seen first. The empty is parented to the head's bone, or to the
@@ -38,7 +38,7 @@ def place_on_ray(
     return empty
 
 
-def point_of(point: str, armature: Any = None, head: Any = None) -> Any | None:  # noqa: ANN401
+def point_of(point: str, armature: Any = None, head: Any = None) -> Any | None:
     """The empty that marks a face point of this person, or None."""
     for parent in (armature, head):
         for thing in parent.children_recursive if parent else ():
@@ -47,27 +47,27 @@ def point_of(point: str, armature: Any = None, head: Any = None) -> Any | None: 
     return None
 
 
-def points_of(armature: Any = None, head: Any = None) -> dict[str, Any]:  # noqa: ANN401
+def points_of(armature: Any = None, head: Any = None) -> dict[str, Any]:
     """The empties that were placed, by face point."""
     found = {point: point_of(point, armature, head) for point in FACE_POINTS}
     return {point: empty for point, empty in found.items() if empty is not None}
 
 
-def remove_points(armature: Any = None, head: Any = None) -> int:  # noqa: ANN401
+def remove_points(armature: Any = None, head: Any = None) -> int:
     """Take this person's empties away; how many there were."""
     found = list(points_of(armature, head).values())
     bpy.data.batch_remove(found)
     return len(found)
 
 
-def _owner(armature: Any, head: Any) -> Any:  # noqa: ANN401
+def _owner(armature: Any, head: Any) -> Any:
     owner = armature or head
     if owner is None:
         raise SceneProblem("Neither a rig nor a head is chosen, so a face point has nothing to follow. Choose one in the panel.")
     return owner
 
 
-def _hit(scene: Any, depsgraph: Any, begin: Vector, way: Vector, head: Any) -> Vector | None:  # noqa: ANN401
+def _hit(scene: Any, depsgraph: Any, begin: Vector, way: Vector, head: Any) -> Vector | None:
     """The first surface on the ray that is seen in the viewport; other things than the head are looked through."""
     for _ in range(LAYERS):
         found, place, _, _, thing, _ = scene.ray_cast(depsgraph, begin, way)
@@ -79,7 +79,7 @@ def _hit(scene: Any, depsgraph: Any, begin: Vector, way: Vector, head: Any) -> V
     return None
 
 
-def _new(point: str, owner: Any, scene: Any) -> Any:  # noqa: ANN401
+def _new(point: str, owner: Any, scene: Any) -> Any:
     empty = bpy.data.objects.new(FACE_NAMES[point], None)
     empty.empty_display_type, empty.show_in_front = "PLAIN_AXES", True
     home = next((one for one in owner.users_collection if one.library is None), scene.collection)
@@ -87,7 +87,7 @@ def _new(point: str, owner: Any, scene: Any) -> Any:  # noqa: ANN401
     return empty
 
 
-def _follow(empty: Any, depsgraph: Any, armature: Any, head: Any, place: Vector) -> None:  # noqa: ANN401
+def _follow(empty: Any, depsgraph: Any, armature: Any, head: Any, place: Vector) -> None:
     """Hang the empty onto the head at a place in the world. The inverse is set by hand: the bone may be posed."""
     rig = rig_of(armature) if armature else None
     bone = rig.head if rig else ""

@@ -37,18 +37,18 @@ class Projection:
 
 
 def project_now(
-    scene: Any,  # noqa: ANN401 - bpy, as everywhere here
-    depsgraph: Any,  # noqa: ANN401
+    scene: Any,
+    depsgraph: Any,
     camera: Camera,
     objects: Sequence[Any],
-    image: Any,  # noqa: ANN401
+    image: Any,
     shading: Shading = Shading.FLAT,
 ) -> Projection:
     """Look and project at once: for a picture of the scene as it is now."""
     return project(look(scene, depsgraph, camera, objects), image, depsgraph, shading)
 
 
-def project(view: View, image: Any, depsgraph: Any, shading: Shading = Shading.FLAT) -> Projection:  # noqa: ANN401
+def project(view: View, image: Any, depsgraph: Any, shading: Shading = Shading.FLAT) -> Projection:
     """Put a picture onto the meshes of a view: one more layer over those that are there, blended with them by angle.
 
     The objects may have been moved, posed and renamed since the view was taken; where one was deleted or its faces were changed, the
@@ -81,7 +81,7 @@ def project(view: View, image: Any, depsgraph: Any, shading: Shading = Shading.F
     return Projection(layer, tuple(thing.name for thing, _ in pairs), max(shifts))
 
 
-def projections_of(thing: Any) -> tuple[Layer, ...]:  # noqa: ANN401
+def projections_of(thing: Any) -> tuple[Layer, ...]:
     """The pictures on an object, the oldest first; those whose UV map or image the user has deleted are left out."""
     record = thing.data.get(RECORD) if thing.type == "MESH" else None
     if record is None:
@@ -109,19 +109,19 @@ def remove_projection(objects: Sequence[Any], layer: str | None = None) -> int:
     return count
 
 
-def shading_of(thing: Any) -> Shading:  # noqa: ANN401
+def shading_of(thing: Any) -> Shading:
     """How the pictures on an object are lit."""
     record = thing.data.get(RECORD)
     return Shading(record["shading"]) if record is not None and "shading" in record else Shading.FLAT
 
 
-def _still(seen: SeenMesh) -> Any | None:  # noqa: ANN401
+def _still(seen: SeenMesh) -> Any | None:
     """The object that was looked at, if its mesh has as many corners as then."""
     thing = next((one for one in bpy.data.objects if one.session_uid == seen.uid), None)
     return thing if thing is not None and thing.type == "MESH" and len(thing.data.loops) == len(seen.uv) else None
 
 
-def _refuse(thing: Any) -> None:  # noqa: ANN401
+def _refuse(thing: Any) -> None:
     reason = why_not(thing)
     if not reason and len(thing.data.uv_layers) >= UV_MAPS:
         reason = (
@@ -136,7 +136,7 @@ def _free_name(meshes: Sequence[Any]) -> str:
     return next(name for number in range(1, 1000) if (name := f"{NAME} {number}") not in taken)
 
 
-def _put(thing: Any, seen: SeenMesh, layer: str, image: Any, depsgraph: Any) -> float:  # noqa: ANN401
+def _put(thing: Any, seen: SeenMesh, layer: str, image: Any, depsgraph: Any) -> float:
     """Write a layer onto a mesh; by how much its modifiers shift it, in pixels of 1024."""
     mesh = thing.data
     active = _active(mesh)
@@ -161,7 +161,7 @@ def _put(thing: Any, seen: SeenMesh, layer: str, image: Any, depsgraph: Any) -> 
     return 0.0 if seen.target is None else _put_right(thing, seen, layer, depsgraph)
 
 
-def _put_right(thing: Any, seen: SeenMesh, layer: str, depsgraph: Any) -> float:  # noqa: ANN401
+def _put_right(thing: Any, seen: SeenMesh, layer: str, depsgraph: Any) -> float:
     """Move texture coordinates until modifiers that smooth them show what they should at the mesh's own vertices; what is left over.
 
     Subdivision smooths a UV map like the mesh, so what is right at the vertices is right between them, too.
@@ -184,7 +184,7 @@ def _put_right(thing: Any, seen: SeenMesh, layer: str, depsgraph: Any) -> float:
     return least
 
 
-def _after_modifiers(thing: Any, layer: str, depsgraph: Any) -> Floats | None:  # noqa: ANN401
+def _after_modifiers(thing: Any, layer: str, depsgraph: Any) -> Floats | None:
     """A UV map as the evaluated mesh has it, (corners, 2), or None where the modifiers drop it."""
     thing.data.update_tag()
     depsgraph.update()
@@ -204,12 +204,12 @@ def _mean_at(vertices: Ints, values: Floats, count: int) -> Floats:
     return sums / np.maximum(np.bincount(vertices[own], minlength=count), 1)[:, None]
 
 
-def _write(mesh: Any, layer: str, uv: Floats) -> None:  # noqa: ANN401
+def _write(mesh: Any, layer: str, uv: Floats) -> None:
     mesh.uv_layers[layer].data.foreach_set("uv", uv.astype(np.float32).ravel())
     mesh.update()
 
 
-def _take(mesh: Any, layer: str) -> None:  # noqa: ANN401
+def _take(mesh: Any, layer: str) -> None:
     """Take a layer off a mesh, and with the last one everything else of ours except the materials."""
     record = mesh[RECORD]
     active = _active(mesh)
@@ -223,7 +223,7 @@ def _take(mesh: Any, layer: str) -> None:  # noqa: ANN401
     _activate(mesh, active)
 
 
-def _active(mesh: Any) -> dict[str, str]:  # noqa: ANN401
+def _active(mesh: Any) -> dict[str, str]:
     """The names of what is active; "" where nothing is."""
     uv, attributes = mesh.uv_layers, mesh.attributes
     shown = next((one.name for one in uv if one.active_render), "")
@@ -231,7 +231,7 @@ def _active(mesh: Any) -> dict[str, str]:  # noqa: ANN401
     return {"uv": uv.active.name if uv.active else "", "render": shown, "paint": colours[0] or "", "colour": colours[1] or ""}
 
 
-def _activate(mesh: Any, names: Any) -> None:  # noqa: ANN401
+def _activate(mesh: Any, names: Any) -> None:
     if names["uv"] in mesh.uv_layers:
         mesh.uv_layers.active = mesh.uv_layers[names["uv"]]
     if names["render"] in mesh.uv_layers:

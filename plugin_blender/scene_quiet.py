@@ -37,7 +37,7 @@ def quiet() -> Iterator[list[Any]]:
             getattr(bpy.app.handlers, name)[:] = kept
 
 
-def render_to(stage: Any, path: Path, what: str) -> None:  # noqa: ANN401
+def render_to(stage: Any, path: Path, what: str) -> None:
     """Render a scene of our own into a file; `what` is its name in sentences. Raises `SceneProblem` when Blender does not."""
     stage.render.filepath = str(path)
     try:

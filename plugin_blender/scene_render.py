@@ -22,7 +22,7 @@ from .scene_quiet import quiet, render_to
 STAGE = "Likeness render"
 
 
-def last_render(scene: Any) -> Plane:  # noqa: ANN401 - bpy, as everywhere here
+def last_render(scene: Any) -> Plane:
     """What the last render of this scene shows, with its view transform, RGB8 or RGBA8.
 
     Blender does not hand out these pixels, but it saves them: as a PNG in a temporary folder, which is read back. Raises `SceneProblem`
@@ -42,7 +42,7 @@ def last_render(scene: Any) -> Plane:  # noqa: ANN401 - bpy, as everywhere here
         return _read(path)
 
 
-def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Plane:  # noqa: ANN401
+def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = None) -> Plane:
     """Render the scene with the user's own engine and settings, to a picture of `size` pixels or of the scene's own size.
 
     The scene is copied and the copy is rendered, from `camera` (an object; else the scene's own): settings, the last render and the file
@@ -69,7 +69,7 @@ def fresh_render(scene: Any, camera: Any = None, size: tuple[int, int] | None = 
         return _read(path)
 
 
-def object_masks(scene: Any, depsgraph: Any, camera: Camera, objects: Sequence[Any]) -> tuple[Plane, ...]:  # noqa: ANN401
+def object_masks(scene: Any, depsgraph: Any, camera: Camera, objects: Sequence[Any]) -> tuple[Plane, ...]:
     """For each object an A8 plane of the camera's size: 255 where it is what is seen, 0 elsewhere. Changes nothing.
 
     Raises `SceneProblem` where `render_surfaces` does.
@@ -97,7 +97,7 @@ def joined_mask(masks: Sequence[Plane], grow: int = 0) -> Plane:
 
 
 @contextmanager
-def _as_png(settings: Any) -> Iterator[None]:  # noqa: ANN401
+def _as_png(settings: Any) -> Iterator[None]:
     """A scene's image settings as PNG for a moment: `save_render` takes the render of the scene that it takes the settings from."""
     names = [one for one in ("media_type", "file_format", "color_mode", "color_depth", "compression", "quality") if hasattr(settings, one)]
     before = {name: getattr(settings, name) for name in names}
@@ -111,7 +111,7 @@ def _as_png(settings: Any) -> Iterator[None]:  # noqa: ANN401
             setattr(settings, name, value)
 
 
-def _png_settings(settings: Any) -> None:  # noqa: ANN401
+def _png_settings(settings: Any) -> None:
     if hasattr(settings, "media_type"):  # from 5.0 on, and to be set first
         settings.media_type = "IMAGE"
     settings.file_format = "PNG"

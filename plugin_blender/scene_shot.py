@@ -42,8 +42,8 @@ class Setup:
 
 
 def take_shot(
-    scene: Any,  # noqa: ANN401 - bpy, as everywhere here
-    depsgraph: Any,  # noqa: ANN401
+    scene: Any,
+    depsgraph: Any,
     setup: Setup,
     kinds: Sequence[GuideKind],
     *,
@@ -75,8 +75,8 @@ def take_shot(
 
 
 def take_maps(
-    scene: Any,  # noqa: ANN401
-    depsgraph: Any,  # noqa: ANN401
+    scene: Any,
+    depsgraph: Any,
     camera: Camera,
     setup: Setup,
     kinds: Sequence[GuideKind],
@@ -116,7 +116,7 @@ def camera_from(record: Mapping[str, Any]) -> Camera | None:
         return None
 
 
-def target_of(thing: Any) -> Target:  # noqa: ANN401
+def target_of(thing: Any) -> Target:
     """An object, to be found again later."""
     return Target(thing.name, f"{SESSION}:{thing.session_uid}")
 

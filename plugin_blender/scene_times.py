@@ -22,19 +22,19 @@ class Moment:
     camera: Any = None
 
 
-def frames(scene: Any, first: int, last: int, step: int) -> list[Moment]:  # noqa: ANN401 - bpy, as everywhere here
+def frames(scene: Any, first: int, last: int, step: int) -> list[Moment]:
     """One for every `step`th frame. Raises `SceneProblem` for none, and for more than 64."""
     numbers = range(first, last + 1, max(1, step))
     return _some([Moment(f"frame {number}", number, _marked_camera(scene, number)) for number in numbers[: MOST + 1]], "frame")
 
 
-def markers(scene: Any) -> list[Moment]:  # noqa: ANN401
+def markers(scene: Any) -> list[Moment]:
     """One for every marker of the timeline, in order, with the camera that is bound to it. Raises `SceneProblem` for none, or too many."""
     found = sorted(scene.timeline_markers, key=lambda marker: marker.frame)
     return _some([Moment(marker.name, marker.frame, marker.camera or _marked_camera(scene, marker.frame)) for marker in found], "marker")
 
 
-def cameras(scene: Any, selected: Any = ()) -> list[Moment]:  # noqa: ANN401
+def cameras(scene: Any, selected: Any = ()) -> list[Moment]:
     """One for every selected camera, or where fewer than two are, for every camera of the scene, by name; all of this moment."""
     chosen = [thing for thing in selected if thing.type == "CAMERA"]
     found = chosen if len(chosen) > 1 else [thing for thing in scene.objects if thing.type == "CAMERA"]
@@ -42,7 +42,7 @@ def cameras(scene: Any, selected: Any = ()) -> list[Moment]:  # noqa: ANN401
 
 
 @contextmanager
-def other_times(scene: Any, view_layer: Any) -> Iterator[Any]:  # noqa: ANN401
+def other_times(scene: Any, view_layer: Any) -> Iterator[Any]:
     """A function from a frame to the scene and depsgraph of that frame.
 
     They belong to a copy of the scene: animation that is evaluated there is not written into the user's objects, so a pose without keys
@@ -60,7 +60,7 @@ def other_times(scene: Any, view_layer: Any) -> Iterator[Any]:  # noqa: ANN401
         yield at
 
 
-def _marked_camera(scene: Any, frame: int) -> Any:  # noqa: ANN401
+def _marked_camera(scene: Any, frame: int) -> Any:
     """The camera that markers switch to at that frame; None: none of them does."""
     before = [marker for marker in scene.timeline_markers if marker.camera and marker.frame <= frame]
     return max(before, key=lambda marker: marker.frame).camera if before else None

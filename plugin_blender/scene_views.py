@@ -67,7 +67,7 @@ class View:
     meshes: tuple[SeenMesh, ...]
 
 
-def look(scene: Any, depsgraph: Any, camera: Camera, objects: Sequence[Any]) -> View:  # noqa: ANN401 - bpy, as everywhere here
+def look(scene: Any, depsgraph: Any, camera: Camera, objects: Sequence[Any]) -> View:
     """Look at mesh objects with a camera. Renders two maps, changes nothing.
 
     Raises `SceneProblem` when an object cannot take a picture (`why_not` says why), or when no face of any of them is seen.
@@ -90,7 +90,7 @@ def look(scene: Any, depsgraph: Any, camera: Camera, objects: Sequence[Any]) -> 
     return View(camera, meshes)
 
 
-def why_not(thing: Any) -> str:  # noqa: ANN401
+def why_not(thing: Any) -> str:
     """Why an object cannot take a projection, as a sentence; "" when it can."""
     if thing.type != "MESH":
         return f"{thing.name} is no mesh. Convert it to one (Object, Convert, Mesh)."
@@ -108,7 +108,7 @@ def why_not(thing: Any) -> str:  # noqa: ANN401
     return "" if len(mesh.polygons) else f"{thing.name} has no faces."
 
 
-def _seen(thing: Any, depsgraph: Any, camera: Camera, surfaces: Surfaces, owner: int) -> SeenMesh:  # noqa: ANN401
+def _seen(thing: Any, depsgraph: Any, camera: Camera, surfaces: Surfaces, owner: int) -> SeenMesh:
     shape, same = evaluated(thing, depsgraph)
     own_corners = numbers(thing.data.loops, "vertex_index", np.int32).astype(np.intp)
     own_begins = numbers(thing.data.polygons, "loop_start", np.int32).astype(np.intp)
@@ -134,7 +134,7 @@ def _seen(thing: Any, depsgraph: Any, camera: Camera, surfaces: Surfaces, owner:
     return SeenMesh(**known, uv=uv[:count][own_corners], mask=mask, cosine=cosine, exact=None, target=target)
 
 
-def rebuilt(thing: Any) -> str:  # noqa: ANN401
+def rebuilt(thing: Any) -> str:
     """The sentence for a mesh whose modifiers leave too little of it."""
     names = ", ".join(modifier.name for modifier in thing.modifiers if modifier.show_viewport)
     return (
@@ -143,7 +143,7 @@ def rebuilt(thing: Any) -> str:  # noqa: ANN401
     )
 
 
-def evaluated(thing: Any, depsgraph: Any) -> tuple[Shape, bool]:  # noqa: ANN401
+def evaluated(thing: Any, depsgraph: Any) -> tuple[Shape, bool]:
     """An object's mesh as it looks now, and whether its faces are still the same as the mesh's own."""
     shown = thing.evaluated_get(depsgraph)
     mesh = shown.to_mesh()
@@ -208,7 +208,7 @@ def _stencil(camera: Camera, shape: Shape, surfaces: Surfaces, owner: int) -> Pl
     return Plane(Layout.A8, Extent(width, height), np.where(hidden, 0, 255).astype(np.uint8).tobytes())
 
 
-def numbers(collection: Any, name: str, kind: type, width: int = 1) -> Any:  # noqa: ANN401
+def numbers(collection: Any, name: str, kind: type, width: int = 1) -> Any:
     """One property of every item of a collection: (items,) or (items, width)."""
     values = np.empty(len(collection) * width, dtype=kind)
     collection.foreach_get(name, values)

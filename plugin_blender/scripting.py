@@ -87,21 +87,21 @@ def character(name: str, photos: Sequence[str | Path | Any], *, face: int = 0, r
         raise LikenessError(presenter.notice)
 
 
-def photo_of(photo: str | Path | Any) -> Plane:  # noqa: ANN401 - bpy
+def photo_of(photo: str | Path | Any) -> Plane:
     """A picture file or an image of Blender as a photo. Raises `LikenessError` for what is no picture, or has no pixels."""
     if isinstance(photo, (str, Path)):
         return scene_actions.photo_of_file(str(photo))
     return scene_actions.photo_of_image(photo)
 
 
-def card(result: Result, distance: float = 0.0) -> Any:  # noqa: ANN401
+def card(result: Result, distance: float = 0.0) -> Any:
     """A card with the picture in the scene: the object. It stands at `distance` (scene units) before the camera that saw it; 0: a little
     behind the head, or as far as the scene's size suggests.
     """
     return scene_actions.make_card(bpy.context, result, distance)
 
 
-def project(result: Result) -> Any:  # noqa: ANN401
+def project(result: Result) -> Any:
     """Put the picture onto the meshes that it was made for. Raises `LikenessError` where none of them is left, or one cannot take it."""
     return scene_actions.project_result(bpy.context, result)
 

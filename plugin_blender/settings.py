@@ -42,31 +42,31 @@ def session() -> Session:
     return found
 
 
-def _command_changed(self: Any, context: Any) -> None:  # noqa: ANN401 - bpy, as everywhere here
+def _command_changed(self: Any, context: Any) -> None:
     session().presenter.command_changed()
 
 
-def _characters(self: Any, context: Any, typed: str) -> Iterator[str]:  # noqa: ANN401
+def _characters(self: Any, context: Any, typed: str) -> Iterator[str]:
     return (card.name for card in session().presenter.characters)
 
 
-def _models(self: Any, context: Any, typed: str) -> Iterator[str]:  # noqa: ANN401
+def _models(self: Any, context: Any, typed: str) -> Iterator[str]:
     return (model.id for model in session().presenter.models)
 
 
-def _is_rig(self: Any, thing: Any) -> bool:  # noqa: ANN401
+def _is_rig(self: Any, thing: Any) -> bool:
     return thing.type == "ARMATURE"
 
 
-def _is_mesh(self: Any, thing: Any) -> bool:  # noqa: ANN401
+def _is_mesh(self: Any, thing: Any) -> bool:
     return thing.type == "MESH"
 
 
-def _is_camera(self: Any, thing: Any) -> bool:  # noqa: ANN401
+def _is_camera(self: Any, thing: Any) -> bool:
     return thing.type == "CAMERA"
 
 
-def _scale(name: str, default: float, description: str) -> Any:  # noqa: ANN401
+def _scale(name: str, default: float, description: str) -> Any:
     return FloatProperty(name=name, default=default, min=0.0, max=1.5, subtype="FACTOR", description=description)
 
 
@@ -119,13 +119,13 @@ class LikenessPreferences(bpy.types.AddonPreferences):
         update=_command_changed,
     )
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """In Blender's preferences."""
         self.layout.prop(self, "command")
         self.layout.label(text="Empty: what LIKENESS_COMMAND says, or `likeness` on the PATH.")
 
 
-def wish_of(settings: Any, kind: Kind) -> Wish:  # noqa: ANN401
+def wish_of(settings: Any, kind: Kind) -> Wish:
     """What the panel says, with `use_…` taken into the weights."""
     guides = ("skeleton", "depth", "normals", "face")
     weights = {name: getattr(settings, name) if getattr(settings, f"use_{name}") else 0.0 for name in guides}
@@ -133,7 +133,7 @@ def wish_of(settings: Any, kind: Kind) -> Wish:  # noqa: ANN401
     return Wish(kind).changed(**weights, **{name: getattr(settings, name) for name in same})
 
 
-def put_wish(settings: Any, wish: Wish) -> None:  # noqa: ANN401
+def put_wish(settings: Any, wish: Wish) -> None:
     """A result's seed and settings into the panel; the seed stays from now on."""
     for name in ("prompt", "negative", "character", "likeness", "strength", "seed", "model", "steps", "guidance_scale"):
         setattr(settings, name, getattr(wish, name))
@@ -144,17 +144,17 @@ def put_wish(settings: Any, wish: Wish) -> None:  # noqa: ANN401
     settings.seed_locked = True
 
 
-def setup_of(scene: Any) -> Setup:  # noqa: ANN401
+def setup_of(scene: Any) -> Setup:
     """What the panel chooses of the scene. Objects that were deleted from it do not count, though Blender still has them."""
     settings = scene.likeness
 
-    def there(thing: Any) -> Any:  # noqa: ANN401
+    def there(thing: Any) -> Any:
         return thing if thing is not None and scene.objects.get(thing.name) == thing else None
 
     return Setup(there(settings.camera), there(settings.rig), there(settings.head), _size(settings))
 
 
-def _size(settings: Any) -> tuple[int, int] | None:  # noqa: ANN401
+def _size(settings: Any) -> tuple[int, int] | None:
     match settings.size:
         case "CUSTOM":
             return settings.width, settings.height

@@ -20,7 +20,7 @@ MOST = 600
 class Thumbnails:
     """`previews` is a `bpy.utils.previews` collection; `close` gives it back."""
 
-    def __init__(self, previews: Any, folder: Path) -> None:  # noqa: ANN401 - bpy
+    def __init__(self, previews: Any, folder: Path) -> None:
         self._previews, self._folder = previews, folder
         self._names: dict[int, tuple[Plane, str]] = {}
 

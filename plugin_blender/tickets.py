@@ -75,7 +75,7 @@ def ticket_from(job_id: str, note: str, kept: bytes | None) -> Ticket | None:
         return short
 
 
-def ticket_of_record(job_id: str, read: Any) -> Ticket:  # noqa: ANN401 - what JSON holds
+def ticket_of_record(job_id: str, read: Any) -> Ticket:  # what JSON holds
     """What `record` gave. Raises `ValueError`, `KeyError` or `TypeError` for anything else."""
     if not isinstance(read["camera"], dict):
         raise TypeError("a camera is an object")

@@ -52,7 +52,7 @@ class Screen:
         self._areas: set[int] = set()
         """The editors that showed it last."""
 
-    def show(self, presenter: Any) -> bool:  # noqa: ANN401
+    def show(self, presenter: Any) -> bool:
         """Show the newest picture, also again after an undo; whether there was one to show. Says what goes wrong, and does not raise."""
         picture, before, undone = presenter.live.picture, self._shown, self._undone != self._watch.undone
         if (picture is before and not undone) or (picture is not None and rendering()):
@@ -93,33 +93,33 @@ def _image_editors() -> Iterator[tuple[Any, Any]]:
                 yield area.spaces.active, area
 
 
-class LIKENESS_OT_live_full(bpy.types.Operator):  # noqa: N801 - Blender's own way of naming
+class LIKENESS_OT_live_full(bpy.types.Operator):
     """One picture of this pose with all its steps and maps, in full size, with the seed and the settings of the live one"""
 
     bl_idname = "likeness.live_full"
     bl_label = "Make It in Full"
 
     @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+    def poll(cls, context: Any) -> bool:
         """With a live picture, and a backend."""
         if not (session().is_open and session().presenter.live.on):
             cls.poll_message_set("Switch Live on first.")
             return False
         return can_ask(cls, context)
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """Ask for it; live pictures wait for it."""
         return told(self, lambda: make_in_full(context))
 
 
-def make_in_full(context: Any) -> int:  # noqa: ANN401
+def make_in_full(context: Any) -> int:
     """The ordinary job of the panel's settings, with the seed of the live pictures; the number of the press."""
     if elsewhere := _elsewhere(context):
         raise SceneProblem(elsewhere)
     return scene_actions.ask(context, Kind.PORTRAIT, seed=context.scene.likeness.seed, count=1)
 
 
-def _elsewhere(context: Any) -> str:  # noqa: ANN401
+def _elsewhere(context: Any) -> str:
     """The sentence for a window that shows another scene than the one that is followed; "" in that scene."""
     eyes = session().presenter.live.eyes
     try:
@@ -129,18 +129,18 @@ def _elsewhere(context: Any) -> str:  # noqa: ANN401
     return "" if scene == context.scene else f"Live follows the scene {scene.name}. Go there, or switch it off and on again here."
 
 
-class LIKENESS_OT_live_editor(bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_live_editor(bpy.types.Operator):
     """Show the live pictures in an Image Editor; in a new window when there is no such editor"""
 
     bl_idname = "likeness.live_editor"
     bl_label = "Show in Image Editor"
 
     @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+    def poll(cls, context: Any) -> bool:
         """Once there is a picture."""
         return any(LIVE in image for image in bpy.data.images)
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """In the first editor of the screen."""
         return told(self, _in_editor)
 
@@ -158,17 +158,17 @@ def _in_editor() -> None:
     found[0].image = image
 
 
-class LIKENESS_PT_live(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_live(SidePanel, bpy.types.Panel):
     """Pictures that follow."""
 
     bl_label = "Live"
     bl_options: ClassVar[set[str]] = set()
 
-    def draw_header(self, context: Any) -> None:  # noqa: ANN401
+    def draw_header(self, context: Any) -> None:
         """The switch, as Blender's own panels have it."""
         self.layout.prop(context.window_manager, "likeness_live", text="")
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """The newest picture, what is to be known of it, and what can be made of it."""
         layout, live = self.layout, session().presenter.live
         layout.active = live.on

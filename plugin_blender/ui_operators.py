@@ -14,7 +14,7 @@ from .wish import Kind
 Answer = set[str]
 
 
-def told(operator: Any, act: Callable[[], object]) -> Answer:  # noqa: ANN401 - bpy, as everywhere here
+def told(operator: Any, act: Callable[[], object]) -> Answer:
     """Do it; Blender shows a problem's sentence beside the pointer and in the status bar, and a script gets it as its error."""
     try:
         act()
@@ -24,7 +24,7 @@ def told(operator: Any, act: Callable[[], object]) -> Answer:  # noqa: ANN401 - 
     return {"FINISHED"}
 
 
-def can_ask(cls: Any, context: Any) -> bool:  # noqa: ANN401
+def can_ask(cls: Any, context: Any) -> bool:
     """Whether there is a backend; the tooltip says why not. Without a window there is no timer that looks for one: a job waits for it."""
     why = "" if bpy.app.background else session().presenter.why_not
     if why:
@@ -32,52 +32,52 @@ def can_ask(cls: Any, context: Any) -> bool:  # noqa: ANN401
     return not why
 
 
-class LIKENESS_OT_backend_start(bpy.types.Operator):  # noqa: N801 - Blender's own way of naming
+class LIKENESS_OT_backend_start(bpy.types.Operator):
     """Start the backend, which draws the pictures on this computer"""
 
     bl_idname = "likeness.backend_start"
     bl_label = "Start"
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """Start it; the state line says how it goes."""
         return told(self, session().presenter.start_backend)
 
 
-class LIKENESS_OT_cancel(bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_cancel(bpy.types.Operator):
     """Stop the pictures under way"""
 
     bl_idname = "likeness.cancel"
     bl_label = "Cancel"
 
     @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+    def poll(cls, context: Any) -> bool:
         """Only while something is under way."""
         return session().is_open and session().presenter.progress is not None
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """All jobs of one press."""
         return told(self, session().presenter.cancel)
 
 
-class LIKENESS_OT_dismiss(bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_dismiss(bpy.types.Operator):
     """Take this message away"""
 
     bl_idname = "likeness.dismiss"
     bl_label = "Dismiss"
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """Say nothing any more."""
         return told(self, lambda: session().presenter.say(""))
 
 
-class LIKENESS_OT_preview_maps(bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_preview_maps(bpy.types.Operator):
     """Draw the maps as they would be sent, as images of this file; needs no backend"""
 
     bl_idname = "likeness.preview_maps"
     bl_label = "Preview Maps"
     bl_options: ClassVar[Answer] = {"REGISTER", "UNDO"}
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """Make the images."""
         return told(self, lambda: scene_actions.preview_maps(context))
 
@@ -101,15 +101,15 @@ class _Ask:
     timeout_s: FloatProperty(name="Longest", default=600.0, min=1.0, unit="TIME_ABSOLUTE", options={"SKIP_SAVE"})
 
     @classmethod
-    def poll(cls, context: Any) -> bool:  # noqa: ANN401
+    def poll(cls, context: Any) -> bool:
         """With a backend."""
         return can_ask(cls, context)
 
-    def execute(self, context: Any) -> Answer:  # noqa: ANN401
+    def execute(self, context: Any) -> Answer:
         """Take what the camera sees, send it, and return; with `wait` return when the pictures are there."""
         return told(self, lambda: self._ask(context))
 
-    def _ask(self, context: Any) -> None:  # noqa: ANN401
+    def _ask(self, context: Any) -> None:
         settings = context.scene.likeness
         names = ("prompt", "negative", "character", "model", "seed", "count", "steps", "strength", "likeness")
         values = {name: getattr(self, name) for name in names if self.properties.is_property_set(name)}
@@ -121,7 +121,7 @@ class _Ask:
             scripting.wait_for(press, self.timeout_s)
 
 
-class LIKENESS_OT_portrait(_Ask, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_portrait(_Ask, bpy.types.Operator):
     """A new picture of the character in this pose"""
 
     bl_idname = "likeness.portrait"
@@ -129,7 +129,7 @@ class LIKENESS_OT_portrait(_Ask, bpy.types.Operator):  # noqa: N801
     kind = Kind.PORTRAIT
 
 
-class LIKENESS_OT_repaint(_Ask, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_repaint(_Ask, bpy.types.Operator):
     """Change a render, all of it or what shows some objects"""
 
     bl_idname = "likeness.repaint"
@@ -137,7 +137,7 @@ class LIKENESS_OT_repaint(_Ask, bpy.types.Operator):  # noqa: N801
     kind = Kind.REPAINT
 
 
-class LIKENESS_OT_texture(_Ask, bpy.types.Operator):  # noqa: N801
+class LIKENESS_OT_texture(_Ask, bpy.types.Operator):
     """A picture for the selected meshes, or the head, to be projected onto what the camera sees of them"""
 
     bl_idname = "likeness.texture"

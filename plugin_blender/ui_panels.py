@@ -36,7 +36,7 @@ def lines_of(text: str, width: int = WIDTH) -> list[str]:
     return [*lines, line] if line else lines
 
 
-def sentence(layout: Any, text: str, icon: str = "NONE", width: int = WIDTH) -> Any:  # noqa: ANN401 - bpy, as everywhere here
+def sentence(layout: Any, text: str, icon: str = "NONE", width: int = WIDTH) -> Any:
     """A sentence over as many lines as it needs."""
     column = layout.column(align=True)
     for number, line in enumerate(lines_of(text, width)):
@@ -44,7 +44,7 @@ def sentence(layout: Any, text: str, icon: str = "NONE", width: int = WIDTH) -> 
     return column
 
 
-def thumbnail(layout: Any, icon: int, scale: float) -> None:  # noqa: ANN401
+def thumbnail(layout: Any, icon: int, scale: float) -> None:
     """A picture, where there is one."""
     if icon:
         layout.template_icon(icon_value=icon, scale=scale)
@@ -59,12 +59,12 @@ class SidePanel:
     bl_options: ClassVar[set[str]] = set()
 
 
-class LIKENESS_PT_backend(SidePanel, bpy.types.Panel):  # noqa: N801 - Blender's own way of naming
+class LIKENESS_PT_backend(SidePanel, bpy.types.Panel):
     """Whether there is a backend, and what the artist must know."""
 
     bl_label = "Likeness"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """The state line, the last message."""
         layout, presenter = self.layout, session().presenter
         backend = presenter.backend
@@ -78,12 +78,12 @@ class LIKENESS_PT_backend(SidePanel, bpy.types.Panel):  # noqa: N801 - Blender's
             box.operator("likeness.dismiss", text="", icon="X")
 
 
-class LIKENESS_MT_characters(bpy.types.Menu):  # noqa: N801
+class LIKENESS_MT_characters(bpy.types.Menu):
     """All saved characters, with their pictures."""
 
     bl_label = "Characters"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """One line each, and what can be done with the chosen one."""
         layout = self.layout
         layout.operator("likeness.character_pick", text="Nobody", icon="X").name = ""
@@ -91,12 +91,12 @@ class LIKENESS_MT_characters(bpy.types.Menu):  # noqa: N801
             layout.operator("likeness.character_pick", text=card.name, icon_value=_plane_icon(card.thumbnail)).name = card.name
 
 
-class LIKENESS_MT_character(bpy.types.Menu):  # noqa: N801
+class LIKENESS_MT_character(bpy.types.Menu):
     """What can be done with characters."""
 
     bl_label = "Character"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """New ones, and the chosen one."""
         layout = self.layout
         layout.operator("likeness.character_new", text="New Character from Files", icon="FILE_IMAGE")
@@ -108,12 +108,12 @@ class LIKENESS_MT_character(bpy.types.Menu):  # noqa: N801
         layout.operator("likeness.character_delete", icon="TRASH")
 
 
-class LIKENESS_PT_character(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_character(SidePanel, bpy.types.Panel):
     """Who is drawn."""
 
     bl_label = "Character"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """The picker, the picture, the likeness."""
         layout, settings, presenter = self.layout, context.scene.likeness, session().presenter
         row = layout.row(align=True)
@@ -130,12 +130,12 @@ class LIKENESS_PT_character(SidePanel, bpy.types.Panel):  # noqa: N801
             sentence(layout, f"There is no character called {settings.character!r}. Choose one, or make it.", "ERROR")
 
 
-class LIKENESS_PT_rig(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_rig(SidePanel, bpy.types.Panel):
     """Whose pose is drawn."""
 
     bl_label = "Rig and Head"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Rig, joints found, head, face points."""
         layout, settings = self.layout, context.scene.likeness
         setup = setup_of(context.scene)
@@ -165,12 +165,12 @@ class LIKENESS_PT_rig(SidePanel, bpy.types.Panel):  # noqa: N801
                 layout.label(text="The others are estimated.")
 
 
-class LIKENESS_PT_shot(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_shot(SidePanel, bpy.types.Panel):
     """What the camera sends along."""
 
     bl_label = "Shot"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Camera, size, the four guides, preview."""
         layout, settings = self.layout, context.scene.likeness
         layout.prop(settings, "camera")
@@ -192,12 +192,12 @@ class LIKENESS_PT_shot(SidePanel, bpy.types.Panel):  # noqa: N801
                 thumbnail(grid, preview.icon_id, 4.0)
 
 
-class LIKENESS_PT_prompt(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_prompt(SidePanel, bpy.types.Panel):
     """What is asked for, and the buttons."""
 
     bl_label = "Picture"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Prompt, seed, count, what the buttons take, and what is under way."""
         layout, settings, presenter = self.layout, context.scene.likeness, session().presenter
         column = layout.column(align=True)
@@ -229,13 +229,13 @@ class LIKENESS_PT_prompt(SidePanel, bpy.types.Panel):  # noqa: N801
             thumbnail(layout, _plane_icon(presenter.preview), 6.0)
 
 
-class LIKENESS_PT_repaint(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_repaint(SidePanel, bpy.types.Panel):
     """A render, changed."""
 
     bl_label = "Repaint"
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Which picture, which part, how much."""
         layout, settings = self.layout, context.scene.likeness
         layout.prop(settings, "source")
@@ -248,13 +248,13 @@ class LIKENESS_PT_repaint(SidePanel, bpy.types.Panel):  # noqa: N801
         layout.operator("likeness.repaint", icon="BRUSH_DATA")
 
 
-class LIKENESS_PT_advanced(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_advanced(SidePanel, bpy.types.Panel):
     """What is seldom changed."""
 
     bl_label = "Advanced"
     bl_options: ClassVar[set[str]] = {"DEFAULT_CLOSED"}
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Model, steps, guidance."""
         layout, settings = self.layout, context.scene.likeness
         layout.prop(settings, "model")
@@ -265,12 +265,12 @@ class LIKENESS_PT_advanced(SidePanel, bpy.types.Panel):  # noqa: N801
         layout.prop(settings, "guidance_scale")
 
 
-class LIKENESS_PT_results(SidePanel, bpy.types.Panel):  # noqa: N801
+class LIKENESS_PT_results(SidePanel, bpy.types.Panel):
     """The finished pictures, best first."""
 
     bl_label = "Results"
 
-    def draw(self, context: Any) -> None:  # noqa: ANN401
+    def draw(self, context: Any) -> None:
         """Thumbnails, and under each what can be done with it."""
         layout, found = self.layout, session().presenter.results
         if not found:
@@ -283,7 +283,7 @@ class LIKENESS_PT_results(SidePanel, bpy.types.Panel):  # noqa: N801
         row.operator("likeness.bake", icon="RENDER_RESULT")
         row.operator("likeness.unproject", text="", icon="X")
 
-    def _result(self, box: Any, result: Result) -> None:  # noqa: ANN401
+    def _result(self, box: Any, result: Result) -> None:
         thumbnail(box, _file_icon(result.path), 6.0)
         alike = "" if result.similarity is None else f"{result.similarity:.2f} alike · "
         box.label(text=f"{alike}seed {result.seed} · {result.shot}")

@@ -32,7 +32,7 @@ def _asked(call: Call) -> Call:
     """Whatever Krita throws becomes a `CanvasProblem`: it may close a document or delete a layer between any two of our calls."""
 
     @functools.wraps(call)
-    def told(*values: Any, **named: Any) -> Any:  # noqa: ANN401
+    def told(*values: Any, **named: Any) -> Any:
         try:
             return call(*values, **named)
         except CanvasProblem:
@@ -223,16 +223,16 @@ class KritaHost:
         if view is not None:
             view.showFloatingMessage(sentence, QtGui.QIcon(), _MESSAGE_MS, 1)
 
-    def _now(self) -> Any:  # noqa: ANN401 - a krita.Document
+    def _now(self) -> Any:  # a krita.Document
         document = self._active()
         if document is None or document.rootNode() is None:
             raise CanvasProblem("No document is open. Open or create one first.")
         return document
 
-    def _find(self, key: str) -> Any:  # noqa: ANN401 - a krita.Document or None
+    def _find(self, key: str) -> Any:  # a krita.Document or None
         return next((d for d in Krita.instance().documents() if d.rootNode() is not None and self._key(d) == key), None)
 
-    def _open(self, key: str) -> Any:  # noqa: ANN401 - a krita.Document
+    def _open(self, key: str) -> Any:  # a krita.Document
         document = self._find(key)
         if document is None:
             raise CanvasProblem("The document is closed. Open it again: the result is kept until you take it.")
@@ -242,10 +242,10 @@ class KritaHost:
         document = self._active()
         return document is not None and document.rootNode() is not None and self._key(document) == key
 
-    def _preview(self, document: Any) -> Preview:  # noqa: ANN401
+    def _preview(self, document: Any) -> Preview:
         return self._previews.setdefault(key_of(document.rootNode()), Preview())
 
-    def _key(self, document: Any) -> str:  # noqa: ANN401
+    def _key(self, document: Any) -> str:
         """The document's key: known since it was opened, or from its file, or new."""
         root = key_of(document.rootNode())
         if root not in self._keys:
@@ -256,7 +256,7 @@ class KritaHost:
             self._keys[root] = uuid.uuid4().hex if not key or key in taken else key
         return self._keys[root]
 
-    def _kept_key(self, document: Any) -> str:  # noqa: ANN401
+    def _kept_key(self, document: Any) -> str:
         """The key, written into the document now that something of ours belongs to it."""
         key = self._key(document)
         if bytes(document.annotation(KEY_NOTE)) != key.encode("ascii"):
@@ -269,7 +269,7 @@ def _key_of_file(path: str) -> str:
     return uuid.uuid5(uuid.NAMESPACE_URL, f"file:{path}").hex if path else ""
 
 
-def _annotate(document: Any, name: str, words: str, data: bytes) -> None:  # noqa: ANN401
+def _annotate(document: Any, name: str, words: str, data: bytes) -> None:
     """Krita calls a document modified for this, which would ask the artist to save what she did not change."""
     modified = document.modified()
     document.setAnnotation(name, words, data)
@@ -277,21 +277,21 @@ def _annotate(document: Any, name: str, words: str, data: bytes) -> None:  # noq
         document.setModified(False)
 
 
-def _clamped(bounds: Bounds, document: Any) -> Bounds:  # noqa: ANN401
+def _clamped(bounds: Bounds, document: Any) -> Bounds:
     """The part within the canvas; of no size when there is none. Krita gives made-up pixels outside."""
     left, top = max(0, bounds.x), max(0, bounds.y)
     right, bottom = min(document.width(), bounds.right), min(document.height(), bounds.bottom)
     return Bounds(left, top, max(0, right - left), max(0, bottom - top))
 
 
-def _layer(document: Any, key: str) -> Any:  # noqa: ANN401 - a krita.Node
+def _layer(document: Any, key: str) -> Any:  # a krita.Node
     node = next((node for node in nodes(document) if key_of(node) == key), None)
     if node is None:
         raise CanvasProblem("That layer is not in the document any more. Choose another one.")
     return node
 
 
-def _box_of(node: Any, document: Any) -> Bounds:  # noqa: ANN401
+def _box_of(node: Any, document: Any) -> Bounds:
     box = node.bounds()
     bounds = _clamped(Bounds(box.x(), box.y(), box.width(), box.height()), document)
     if bounds.extent.area == 0:
@@ -299,12 +299,12 @@ def _box_of(node: Any, document: Any) -> Bounds:  # noqa: ANN401
     return bounds
 
 
-def _overlap(box: Any, bounds: Bounds) -> bool:  # noqa: ANN401 - a QRect
+def _overlap(box: Any, bounds: Bounds) -> bool:  # a QRect
     across = box.x() < bounds.right and bounds.x < box.x() + box.width()
     return bool(across and box.y() < bounds.bottom and bounds.y < box.y() + box.height())
 
 
-def _selected(document: Any) -> Bounds | None:  # noqa: ANN401
+def _selected(document: Any) -> Bounds | None:
     selection = document.selection()
     if selection is None:
         return None
@@ -312,7 +312,7 @@ def _selected(document: Any) -> Bounds | None:  # noqa: ANN401
     return bounds if bounds.extent.area else None
 
 
-def _mask(document: Any, bounds: Bounds) -> Plane | None:  # noqa: ANN401
+def _mask(document: Any, bounds: Bounds) -> Plane | None:
     selection = document.selection()
     if selection is None or _selected(document) is None:
         return None

@@ -24,14 +24,14 @@ def is_srgb(model: str, depth: str, profile: str) -> bool:
     return model == "RGBA" and depth == "U8" and profile.lower() in DIRECT
 
 
-def document_pixels(document: Any, bounds: Bounds) -> Plane:  # noqa: ANN401 - a krita.Document
+def document_pixels(document: Any, bounds: Bounds) -> Plane:  # a krita.Document
     """What the canvas looks like in `bounds`, which must lie within it: BGRA8 in sRGB."""
     check_size(bounds)
     raw = bytes(document.pixelData(bounds.x, bounds.y, bounds.width, bounds.height))
     return _plane(raw, bounds, document.colorModel(), document.colorDepth(), document.colorProfile())
 
 
-def node_pixels(node: Any, bounds: Bounds) -> Plane:  # noqa: ANN401 - a krita.Node
+def node_pixels(node: Any, bounds: Bounds) -> Plane:  # a krita.Node
     """A layer as it looks by itself, with its masks, in `bounds`: BGRA8 in sRGB, transparent where it has nothing."""
     check_size(bounds)
     raw = bytes(node.projectionPixelData(bounds.x, bounds.y, bounds.width, bounds.height))
@@ -61,7 +61,7 @@ def _plane(raw: bytes, bounds: Bounds, model: str, depth: str, profile: str) -> 
     return plane
 
 
-def node_bytes(node: Any, picture: Plane) -> bytes:  # noqa: ANN401 - a krita.Node
+def node_bytes(node: Any, picture: Plane) -> bytes:  # a krita.Node
     """BGRA8 in sRGB as the bytes that a layer takes: in the layer's own colour space."""
     space = (node.colorModel(), node.colorDepth(), node.colorProfile())
     raw = bytes(picture.data)

@@ -23,7 +23,7 @@ PIXEL_LAYERS = ("paintlayer", "grouplayer", "vectorlayer", "filelayer", "clonela
 _A_TICK_MS = 20
 
 
-def nodes(document: Any) -> Iterator[Any]:  # noqa: ANN401 - krita.Document, krita.Node
+def nodes(document: Any) -> Iterator[Any]:  # krita.Document, krita.Node
     """Every layer and mask of a document, top first, a group before what is in it."""
     root = document.rootNode()
     waiting = list(root.childNodes()) if root is not None else []
@@ -33,7 +33,7 @@ def nodes(document: Any) -> Iterator[Any]:  # noqa: ANN401 - krita.Document, kri
         waiting.extend(node.childNodes())
 
 
-def key_of(node: Any) -> str:  # noqa: ANN401 - a krita.Node
+def key_of(node: Any) -> str:  # a krita.Node
     """Krita's unique id of a layer as text."""
     return str(node.uniqueId().toString())
 
@@ -51,7 +51,7 @@ class Refresh:
         self._free_at = 0.0
         self._waiting = False
 
-    def now(self, document: Any) -> None:  # noqa: ANN401 - a krita.Document
+    def now(self, document: Any) -> None:  # a krita.Document
         """Show everything, whatever it takes."""
         started = time.monotonic()
         if document.rootNode() is not None:  # it is open still
@@ -59,7 +59,7 @@ class Refresh:
         ended = time.monotonic()
         self._free_at, self._waiting = ended + self.SHARE * (ended - started), False
 
-    def soon(self, document: Any) -> None:  # noqa: ANN401 - a krita.Document
+    def soon(self, document: Any) -> None:  # a krita.Document
         """Show everything now, or a little later where the last time took long."""
         wait_s = self._free_at - time.monotonic()
         if wait_s <= 0:
@@ -78,15 +78,15 @@ class Preview:
         self._undo_text: str | None = None
         """What Krita calls undoing a layer that was added, in the artist's language; None until the first one is."""
 
-    def node(self, document: Any) -> Any:  # noqa: ANN401 - a krita.Node or None
+    def node(self, document: Any) -> Any:  # a krita.Node or None
         """The preview, wherever the artist has moved it; None when it is not in the document (never shown, or undone)."""
         return next((node for node in nodes(document) if self.is_ours(node)), None)
 
-    def is_ours(self, node: Any) -> bool:  # noqa: ANN401 - a krita.Node
+    def is_ours(self, node: Any) -> bool:  # a krita.Node
         """Whether this is the preview, or one that a saved file has brought along."""
         return key_of(node) == self._key or _is_left_over(node)
 
-    def show(self, document: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401 - a krita.Document
+    def show(self, document: Any, bounds: Bounds, picture: Plane) -> None:  # a krita.Document
         """Show these pixels: in the preview that is there, or in a new layer on top."""
         node = self._usable(document)
         if node is None:
@@ -98,7 +98,7 @@ class Preview:
         else:
             self._rewrite(document, node, bounds, picture)
 
-    def hide(self, document: Any, active: bool) -> None:  # noqa: ANN401 - a krita.Document
+    def hide(self, document: Any, active: bool) -> None:  # a krita.Document
         """Take the preview away: by undoing its adding, while that is the last step of the active document, else by removing it."""
         node = self.node(document)
         if node is None:
@@ -110,7 +110,7 @@ class Preview:
         if ours:
             self._forget()
 
-    def apply(self, document: Any, bounds: Bounds, picture: Plane, name: str, mask: Plane | None, active: bool) -> None:  # noqa: ANN401
+    def apply(self, document: Any, bounds: Bounds, picture: Plane, name: str, mask: Plane | None, active: bool) -> None:
         """Make the preview, or a new layer, the result. With `mask` as a transparency mask where one step of undo allows that."""
         can_mask = mask is not None and hasattr(document, "createTransparencyMask")
         if can_mask and self._usable(document) is not None and not (active and self._undone(document)):
@@ -130,7 +130,7 @@ class Preview:
             node.setName(name)
         self._forget()
 
-    def _usable(self, document: Any) -> Any:  # noqa: ANN401
+    def _usable(self, document: Any) -> Any:
         """The preview that was added since the document was opened; one from its file has no step of undo and goes."""
         found = None
         for node in list(nodes(document)):
@@ -140,7 +140,7 @@ class Preview:
                 node.remove()
         return found
 
-    def _rewrite(self, document: Any, node: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401
+    def _rewrite(self, document: Any, node: Any, bounds: Bounds, picture: Plane) -> None:
         old = node.bounds()  # as it is now: cropping the canvas moves the layer
         if not old.isEmpty() and (old.x(), old.y(), old.width(), old.height()) != (bounds.x, bounds.y, bounds.width, bounds.height):
             one = len(bytes(node.pixelData(old.x(), old.y(), 1, 1)))
@@ -152,7 +152,7 @@ class Preview:
     def _added(self) -> None:
         self._undo_text = _undo_text()
 
-    def _undone(self, document: Any) -> bool:  # noqa: ANN401
+    def _undone(self, document: Any) -> bool:
         """Undo the adding of the preview, if it is what undo would undo; whether it is gone."""
         undo, redo = Krita.instance().action("edit_undo"), Krita.instance().action("edit_redo")
         if undo is None or redo is None or not undo.isEnabled() or self._undo_text is None or _undo_text() != self._undo_text:
@@ -170,7 +170,7 @@ class Preview:
         self._key = None
 
 
-def _is_left_over(node: Any) -> bool:  # noqa: ANN401
+def _is_left_over(node: Any) -> bool:
     return bool(node.name() == PREVIEW and node.type() == "paintlayer" and node.locked())
 
 
@@ -179,7 +179,7 @@ def _undo_text() -> str | None:
     return None if action is None else str(action.text())
 
 
-def _paint_layer(document: Any, name: str) -> Any:  # noqa: ANN401
+def _paint_layer(document: Any, name: str) -> Any:
     """A new paint layer in the document's colour space, not in it yet: one of another space would cost a step of undo."""
     node = document.createNode(name, "paintlayer")
     if node is None:
@@ -187,11 +187,11 @@ def _paint_layer(document: Any, name: str) -> Any:  # noqa: ANN401
     return node
 
 
-def _write(node: Any, bounds: Bounds, picture: Plane) -> None:  # noqa: ANN401
+def _write(node: Any, bounds: Bounds, picture: Plane) -> None:
     node.setPixelData(node_bytes(node, picture), bounds.x, bounds.y, bounds.width, bounds.height)
 
 
-def _add_mask(document: Any, node: Any, bounds: Bounds, mask: Plane) -> None:  # noqa: ANN401
+def _add_mask(document: Any, node: Any, bounds: Bounds, mask: Plane) -> None:
     # Never createNode(..., "transparencymask"): such a mask has no selection, and saving it crashes Krita up to 6.0.
     child = document.createTransparencyMask("Transparency Mask")
     child.setPixelData(bytes(mask.data), bounds.x, bounds.y, bounds.width, bounds.height)
@@ -199,7 +199,7 @@ def _add_mask(document: Any, node: Any, bounds: Bounds, mask: Plane) -> None:  #
     node.setChildNodes([child])
 
 
-def _add(document: Any, node: Any, then: Any = None) -> None:  # noqa: ANN401
+def _add(document: Any, node: Any, then: Any = None) -> None:
     """Put a layer on top, and have the artist's layer active again a tick later: Krita makes a new one active."""
     before = document.activeNode()
     if not document.rootNode().addChildNode(node, None):

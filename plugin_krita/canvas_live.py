@@ -41,7 +41,7 @@ class Watch:
         self._count = 0
         self._searched_at = -1e9
 
-    def stamp(self, document: Any) -> Hashable:  # noqa: ANN401 - a krita.Document
+    def stamp(self, document: Any) -> Hashable:  # a krita.Document
         """Differs from the last one when the document may look otherwise; while Krita is at work on it, every time."""
         self._search()
         if document.tryBarrierLock():
@@ -66,19 +66,19 @@ class Watch:
                 for view in docker.findChildren(QtWidgets.QAbstractItemView):
                     self._follow(view.model())
 
-    def _follow(self, model: Any) -> None:  # noqa: ANN401 - a QAbstractItemModel
+    def _follow(self, model: Any) -> None:  # a QAbstractItemModel
         if model is not None and model not in self._models:
             model.modelReset.connect(self._changed)
             self._models.append(model)
 
 
-def at_once(document: Any) -> int:  # noqa: ANN401 - a krita.Document
+def at_once(document: Any) -> int:  # a krita.Document
     """How many pixels of it can be read within a few milliseconds."""
     direct = is_srgb(document.colorModel(), document.colorDepth(), document.colorProfile())
     return PIXELS_AT_ONCE if direct else CONVERTED_AT_ONCE
 
 
-def glance(document: Any, node: Any, bounds: Bounds) -> Plane:  # noqa: ANN401 - a krita.Document; a krita.Node or None
+def glance(document: Any, node: Any, bounds: Bounds) -> Plane:  # a krita.Document; a krita.Node or None
     """BGRA8 of the canvas, or of one layer, as it is this moment.
 
     Never `waitForDone`: it would end the stroke that the artist is painting.

@@ -44,7 +44,7 @@ class Lamp(QtWidgets.QWidget):
         self.setAccessibleName(LIGHTS[light][1])
         self.update()
 
-    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def paintEvent(self, _event: Any) -> None:
         """A disc."""
         painter = QtGui.QPainter(self)
         painter.setRenderHint(QtGui.QPainter.RenderHint.Antialiasing)
@@ -82,7 +82,7 @@ class StateLine(QtWidgets.QWidget):
 class Inside(QtWidgets.QWidget):
     """What the scroll area holds. Its height follows from its width alone."""
 
-    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+    def minimumSizeHint(self) -> Any:
         """Qt would take the height that the sentences have in the narrowest docker, and scroll over nothing."""
         return QtCore.QSize(self.layout().minimumSize().width(), 0)
 
@@ -90,7 +90,7 @@ class Inside(QtWidgets.QWidget):
 class DockerBody(QtWidgets.QWidget):
     """Everything in the docker. It owns no timer: whoever makes it ticks the presenter, which tells what changed."""
 
-    def __init__(self, presenter: Presenter, parent: Any = None, icons: IconSource = no_icons) -> None:  # noqa: ANN401 - a QWidget
+    def __init__(self, presenter: Presenter, parent: Any = None, icons: IconSource = no_icons) -> None:  # a QWidget
         """`icons`: from the name of one of Krita's icons to the icon, or None."""
         super().__init__(parent)
         self._presenter = presenter
@@ -144,16 +144,16 @@ class DockerBody(QtWidgets.QWidget):
         self._presenter.change(folded=(*others, name) if folded else others)
         self.sections[name].set_folded(folded)  # at once: a calm tick is slower than a hand
 
-    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+    def minimumSizeHint(self) -> Any:
         """A few lines: Qt would take the height that a long sentence has in the narrowest docker, and make Krita's window taller."""
         return QtCore.QSize(200, self.fontMetrics().height() * 8)
 
-    def sizeHint(self) -> Any:  # noqa: ANN401, N802
+    def sizeHint(self) -> Any:
         """A docker's usual place."""
         return QtCore.QSize(300, 600)
 
 
-def _listener(body: DockerBody) -> Any:  # noqa: ANN401 - what Presenter.listen takes
+def _listener(body: DockerBody) -> Any:  # what Presenter.listen takes
     """What the presenter calls: it does not keep the docker alive, and is silent once Qt has deleted it."""
     kept = weakref.ref(body)
 

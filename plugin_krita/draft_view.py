@@ -35,7 +35,7 @@ class FacesPicture(Picture):
         self.setCursor(Qt.CursorShape.PointingHandCursor if many else Qt.CursorShape.ArrowCursor)
         self.update()
 
-    def face_rect(self, box: Box) -> Any:  # noqa: ANN401 - a QRectF
+    def face_rect(self, box: Box) -> Any:  # a QRectF
         """Where a box of the photo lies in this widget."""
         assert self._photo is not None
         place, extent = self.picture_rect(), self._photo.picture.extent
@@ -43,7 +43,7 @@ class FacesPicture(Picture):
         corner = QtCore.QPointF(place.x() + box.left * across, place.y() + box.top * down)
         return QtCore.QRectF(corner, QtCore.QSizeF((box.right - box.left) * across, (box.bottom - box.top) * down))
 
-    def paintEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def paintEvent(self, event: Any) -> None:
         """The photo, then the boxes, the chosen one last."""
         super().paintEvent(event)
         if self._photo is None or not self._photo.faces:
@@ -57,7 +57,7 @@ class FacesPicture(Picture):
         for index, face in sorted(several, key=lambda pair: pair[0] == self._chosen):
             self._draw(painter, self.face_rect(face.box), f"{face.score:.2f}", index == self._chosen)
 
-    def _draw(self, painter: Any, box: Any, score: str, chosen: bool) -> None:  # noqa: ANN401
+    def _draw(self, painter: Any, box: Any, score: str, chosen: bool) -> None:
         roles = QtGui.QPalette.ColorRole
         line = self.palette().color(roles.Highlight) if chosen else QtGui.QColor(0, 0, 0, 170)
         # A dark line below the coloured one, so that the box is seen on any photo.
@@ -79,7 +79,7 @@ class FacesPicture(Picture):
         painter.setPen(ink)
         painter.drawText(label, Qt.AlignmentFlag.AlignCenter, score)
 
-    def mousePressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mousePressEvent(self, event: Any) -> None:
         """Choose the smallest face below the pointer: it lies in front of a larger box."""
         place = event.position() if hasattr(event, "position") else QtCore.QPointF(event.pos())
         faces = self._photo.faces if self._photo is not None and self._photo.faces else ()
@@ -123,7 +123,7 @@ class DraftView(QtWidgets.QFrame):
 
     WATCHES = frozenset({"draft", "draft_name", "draft_sentence", "draft_faces", "persons"})
 
-    def __init__(self, presenter: Presenter, icons: IconSource, menu: Any) -> None:  # noqa: ANN401 - the menu that adds photos
+    def __init__(self, presenter: Presenter, icons: IconSource, menu: Any) -> None:  # the menu that adds photos
         super().__init__()
         self._presenter, self._icons = presenter, icons
         self.cards: dict[int, PhotoCard] = {}

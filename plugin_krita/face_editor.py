@@ -38,14 +38,14 @@ class FivePoints(Picture):
             self._bounds, self._points = bounds, points
             self.update()
 
-    def place_of(self, point: Point) -> Any:  # noqa: ANN401 - a QPointF
+    def place_of(self, point: Point) -> Any:  # a QPointF
         """Where a point of the canvas lies in this widget."""
         rect, bounds = self.picture_rect(), self._bounds
         assert bounds is not None
         x = rect.x() + (point.x - bounds.x) * rect.width() / bounds.width
         return QtCore.QPointF(x, rect.y() + (point.y - bounds.y) * rect.height() / bounds.height)
 
-    def _point_at(self, place: Any) -> Point:  # noqa: ANN401
+    def _point_at(self, place: Any) -> Point:
         """The point of the canvas below a place of this widget, within the picture."""
         rect, bounds = self.picture_rect(), self._bounds
         assert bounds is not None
@@ -53,7 +53,7 @@ class FivePoints(Picture):
         down = min(1.0, max(0.0, (place.y() - rect.y()) / rect.height()))
         return Point(bounds.x + across * bounds.width, bounds.y + down * bounds.height)
 
-    def _nearest(self, place: Any) -> int | None:  # noqa: ANN401
+    def _nearest(self, place: Any) -> int | None:
         if self._bounds is None:
             return None
         ways = [(QtCore.QLineF(self.place_of(point), place).length(), index) for index, point in enumerate(self._points)]
@@ -64,13 +64,13 @@ class FivePoints(Picture):
         self._points = tuple(point if number == index else old for number, old in enumerate(self._points))
         self.update()
 
-    def mousePressEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def mousePressEvent(self, event: Any) -> None:
         """Grasp the nearest point."""
         if event.button() == Qt.MouseButton.LeftButton:
             self._held = self._marked = self._nearest(_place(event))
             self.update()
 
-    def mouseMoveEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mouseMoveEvent(self, event: Any) -> None:
         """Take it along, and say which one is below the pointer."""
         if self._held is not None:
             self._put(self._held, self._point_at(_place(event)))
@@ -79,13 +79,13 @@ class FivePoints(Picture):
         self.setCursor(Qt.CursorShape.ArrowCursor if near is None else Qt.CursorShape.OpenHandCursor)
         self.setToolTip("" if near is None or near >= len(NAMES) else f"The {NAMES[near]}, as you see it.")
 
-    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mouseReleaseEvent(self, event: Any) -> None:
         """Let go."""
         if self._held is not None and event.button() == Qt.MouseButton.LeftButton:
             self._held = None
             self.moved.emit(self._points)
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def keyPressEvent(self, event: Any) -> None:
         """One canvas pixel with an arrow key, ten with Shift."""
         keys = Qt.Key
         steps = {keys.Key_Left: (-1, 0), keys.Key_Right: (1, 0), keys.Key_Up: (0, -1), keys.Key_Down: (0, 1)}
@@ -99,7 +99,7 @@ class FivePoints(Picture):
         self._put(self._marked, Point(x, min(float(bounds.bottom), max(float(bounds.y), old.y + down * far))))
         self.moved.emit(self._points)
 
-    def paintEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def paintEvent(self, event: Any) -> None:
         """The picture, thin lines that make a face of the points, and the points."""
         super().paintEvent(event)
         if self._bounds is None or len(self._points) != 5:
@@ -118,7 +118,7 @@ class FivePoints(Picture):
             painter.drawEllipse(place, 6.0 if index == self._marked else 5.0, 6.0 if index == self._marked else 5.0)
 
 
-def _place(event: Any) -> Any:  # noqa: ANN401
+def _place(event: Any) -> Any:
     return event.position() if hasattr(event, "position") else QtCore.QPointF(event.pos())
 
 

@@ -144,7 +144,7 @@ def form_from(kept: object) -> Form:
     return form
 
 
-def _read(name: str, value: Any) -> object:  # noqa: ANN401 - what JSON holds
+def _read(name: str, value: Any) -> object:  # what JSON holds
     default = getattr(Form(), name)
     match name:
         case "persons":

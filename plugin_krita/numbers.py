@@ -10,7 +10,7 @@ from .qt import Qt, QtCore, QtGui, QtWidgets
 class _Bar(QtWidgets.QLineEdit):
     """The text part of a slider: a filled bar that is dragged, and a field while a number is typed."""
 
-    def __init__(self, slider: Any) -> None:  # noqa: ANN401 - the Slider
+    def __init__(self, slider: Any) -> None:  # the Slider
         super().__init__(slider)
         self.typing = False
         self.setContextMenuPolicy(Qt.ContextMenuPolicy.NoContextMenu)
@@ -26,32 +26,32 @@ class _Bar(QtWidgets.QLineEdit):
     def _set_cursor(self) -> None:
         self.setCursor(Qt.CursorShape.IBeamCursor if self.typing else Qt.CursorShape.SizeHorCursor)
 
-    def _drag(self, event: Any) -> None:  # noqa: ANN401
+    def _drag(self, event: Any) -> None:
         place = event.position().x() if hasattr(event, "position") else event.x()
         self.parent().set_share(place / max(1, self.width() - 1))
 
-    def mousePressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mousePressEvent(self, event: Any) -> None:
         """Drag from here."""
         if self.typing or event.button() != Qt.MouseButton.LeftButton:
             super().mousePressEvent(event)
         else:
             self._drag(event)
 
-    def mouseMoveEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mouseMoveEvent(self, event: Any) -> None:
         """Follow."""
         if self.typing:
             super().mouseMoveEvent(event)
         elif event.buttons() & Qt.MouseButton.LeftButton:
             self._drag(event)
 
-    def mouseReleaseEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mouseReleaseEvent(self, event: Any) -> None:
         """The right button asks for the field, as in Krita."""
         if self.typing:
             super().mouseReleaseEvent(event)
         elif event.button() == Qt.MouseButton.RightButton:
             self._type()
 
-    def mouseDoubleClickEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def mouseDoubleClickEvent(self, event: Any) -> None:
         """Two clicks ask for it too."""
         if self.typing:
             super().mouseDoubleClickEvent(event)
@@ -62,7 +62,7 @@ class _Bar(QtWidgets.QLineEdit):
         self.set_typing(True)
         self.parent().selectAll()
 
-    def paintEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def paintEvent(self, event: Any) -> None:
         """Draw the bar up to the value, and the words in the colour that each half asks for."""
         if self.typing:
             super().paintEvent(event)
@@ -87,7 +87,7 @@ class _Bar(QtWidgets.QLineEdit):
 class _QuietWheel:
     """A field that leaves the wheel to the docker unless it has been clicked."""
 
-    def wheelEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def wheelEvent(self, event: Any) -> None:
         """Only for a field in use."""
         if self.hasFocus():  # type: ignore[attr-defined]
             super().wheelEvent(event)  # type: ignore[misc]
@@ -101,7 +101,7 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
     moved = QtCore.pyqtSignal(float)
     """The artist set another value."""
 
-    def __init__(self, words: str, tip: str, lowest: float, highest: float, parent: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, words: str, tip: str, lowest: float, highest: float, parent: Any = None) -> None:
         super().__init__(parent)
         self.setRange(lowest, highest)
         self.setSingleStep(0.05)
@@ -133,7 +133,7 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
         """Set the value by its share of the way, as the artist does by dragging."""
         self.setValue(self.minimum() + min(1.0, max(0.0, share)) * (self.maximum() - self.minimum()))
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def resizeEvent(self, event: Any) -> None:
         """The bar fills the frame, as Krita's does: the style leaves room around a field."""
         super().resizeEvent(event)
         option = QtWidgets.QStyleOptionSpinBox()
@@ -142,7 +142,7 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
         buttons = self.style().subControlRect(spin, option, parts.SC_SpinBoxUp, self)
         self._bar.setGeometry(2, 2, max(1, buttons.left() - 3), self.height() - 4)
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def keyPressEvent(self, event: Any) -> None:
         """Typing a digit opens the field; Escape closes it."""
         if event.key() == Qt.Key.Key_Escape and self._bar.typing:
             self._bar.set_typing(False)
@@ -152,7 +152,7 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
             self.selectAll()
         super().keyPressEvent(event)
 
-    def focusOutEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def focusOutEvent(self, event: Any) -> None:
         """Back to the bar."""
         super().focusOutEvent(event)
         self._bar.set_typing(False)
@@ -164,7 +164,7 @@ class Number(_QuietWheel, QtWidgets.QSpinBox):
     typed = QtCore.pyqtSignal(int)
     """The artist set another value."""
 
-    def __init__(self, tip: str, lowest: int, highest: int, parent: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, tip: str, lowest: int, highest: int, parent: Any = None) -> None:
         super().__init__(parent)
         self.setRange(lowest, highest)
         self.setToolTip(tip)

@@ -64,7 +64,7 @@ class Question(QtWidgets.QFrame):
         if then is not None:
             then(self.field.text().strip())
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Escape is no."""
         if event.key() == Qt.Key.Key_Escape:
             self.close_it()
@@ -72,7 +72,7 @@ class Question(QtWidgets.QFrame):
             super().keyPressEvent(event)
 
 
-def source_menu(presenter: Presenter, parent: Any) -> Any:  # noqa: ANN401 - a QMenu
+def source_menu(presenter: Presenter, parent: Any) -> Any:  # a QMenu
     """Where a photo of a person may come from."""
     menu = QtWidgets.QMenu(parent)
     menu.addAction("From the active layer").triggered.connect(lambda: presenter.draft_from_layer())
@@ -165,13 +165,13 @@ class PeopleView(QtWidgets.QWidget):
     def _more_menu(self) -> None:
         self._tile_menu(self.chosen_name(), self.more.mapToGlobal(self.more.rect().bottomLeft()))
 
-    def _tile_menu(self, name: str, place: Any) -> None:  # noqa: ANN401
+    def _tile_menu(self, name: str, place: Any) -> None:
         menu = QtWidgets.QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.fill_menu(menu, name)
         menu.popup(place)
 
-    def fill_menu(self, menu: Any, name: str) -> None:  # noqa: ANN401 - a QMenu
+    def fill_menu(self, menu: Any, name: str) -> None:  # a QMenu
         """What can be done to this character; without one only Import can be chosen."""
         menu.clear()
         what = f" “{name}”" if name else ""
@@ -209,12 +209,12 @@ class PeopleView(QtWidgets.QWidget):
         if path:
             self._presenter.import_character(path)
 
-    def dragEnterEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def dragEnterEvent(self, event: Any) -> None:
         """Picture files may be dropped here."""
         if any(url.isLocalFile() for url in event.mimeData().urls()):
             event.acceptProposedAction()
 
-    def dropEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def dropEvent(self, event: Any) -> None:
         """They become photos of the character that is being made."""
         paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
         if paths:

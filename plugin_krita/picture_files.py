@@ -89,7 +89,7 @@ def scaled(plane: Plane, extent: Extent, background: int | None = None) -> Plane
     return plane_of(image)
 
 
-def image_of(plane: Plane, side: int | None = None) -> Any:  # noqa: ANN401 - a QImage
+def image_of(plane: Plane, side: int | None = None) -> Any:  # a QImage
     """A QImage with pixels of its own; with `side` made smaller, where it is larger than that many pixels a side.
 
     Raises `BadPicture` or `TooLarge` for a plane that is none.
@@ -113,7 +113,7 @@ def image_of(plane: Plane, side: int | None = None) -> Any:  # noqa: ANN401 - a 
     return image.scaled(side, side, keep, modes.SmoothTransformation)
 
 
-def plane_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage
+def plane_of(image: Any) -> Plane:  # a QImage
     """The pixels of a QImage as BGRA8."""
     image = image.convertToFormat(QtGui.QImage.Format.Format_ARGB32)
     bits = image.constBits()
@@ -121,7 +121,7 @@ def plane_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage
     return Plane(Layout.BGRA8, Extent(image.width(), image.height()), bytes(bits))
 
 
-def _mask_of(image: Any) -> Plane:  # noqa: ANN401 - a QImage
+def _mask_of(image: Any) -> Plane:  # a QImage
     image = image.convertToFormat(QtGui.QImage.Format.Format_Grayscale8)
     bits = image.constBits()
     bits.setsize(image.sizeInBytes())

@@ -49,7 +49,7 @@ class Core:
             self._timer.start(QUICK_MS)
         return self._presenter
 
-    def shown(self, docker: Any) -> None:  # noqa: ANN401 - a krita.DockWidget
+    def shown(self, docker: Any) -> None:  # a krita.DockWidget
         """A docker belongs to this presenter from now on."""
         self._dockers.append(docker)
 
@@ -98,7 +98,7 @@ class Core:
 class LikenessExtension(krita.Extension):
     """The actions: Generate, which also has a shortcut, and one that brings the docker to the front."""
 
-    def __init__(self, parent: Any, core: Core) -> None:  # noqa: ANN401 - krita.Krita
+    def __init__(self, parent: Any, core: Core) -> None:  # krita.Krita
         super().__init__(parent)
         self._core = core
 
@@ -108,7 +108,7 @@ class LikenessExtension(krita.Extension):
         notifier.setActive(True)
         notifier.applicationClosing.connect(self._core.close)
 
-    def createActions(self, window: Any) -> None:  # noqa: ANN401, N802 - Krita calls it for every window
+    def createActions(self, window: Any) -> None:  # Krita calls it for every window
         """Make the actions of one window; texts and shortcuts are in likeness.action as well, for Krita's list of shortcuts."""
         generate = window.createAction("likeness_generate", "Likeness: Generate", "tools/scripts")
         if generate.shortcut().isEmpty():
@@ -138,14 +138,14 @@ def _docker_class(core: Core) -> type:
             self.setWidget(DockerBody(core.presenter(), self, _icon))
             core.shown(self)
 
-        def canvasChanged(self, canvas: object) -> None:  # noqa: N802 - Krita calls it
+        def canvasChanged(self, canvas: object) -> None:  # Krita calls it
             """Another document or none: the next tick sees it, and comes soon."""
             core.changed()
 
     return LikenessDocker
 
 
-def _icon(name: str) -> Any:  # noqa: ANN401 - a QIcon or None
+def _icon(name: str) -> Any:  # a QIcon or None
     icon = krita.Krita.instance().icon(name)
     return None if icon is None or icon.isNull() else icon
 
@@ -163,7 +163,7 @@ def _own_folder() -> Path:
     return Path(location or Path.home()) / "likeness"
 
 
-def _is_visible(docker: Any) -> bool:  # noqa: ANN401
+def _is_visible(docker: Any) -> bool:
     try:
         return bool(docker.isVisible())
     except RuntimeError:  # its window is gone

@@ -54,14 +54,14 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
         cursor.setPosition(min(place, len(words.encode("utf-16-le")) // 2))
         self.setTextCursor(cursor)
 
-    def event(self, event: Any) -> bool:  # noqa: ANN401
+    def event(self, event: Any) -> bool:
         """Keep Shift+Return from Krita's own shortcuts while the field has the focus: it would be sent twice."""
         if event.type() == QtCore.QEvent.Type.ShortcutOverride and _sends(event):
             event.accept()
             return True
         return bool(super().event(event))
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def keyPressEvent(self, event: Any) -> None:
         """Shift+Return sends."""
         if _sends(event):
             self.sent.emit()
@@ -69,7 +69,7 @@ class PromptEdit(QtWidgets.QPlainTextEdit):
             super().keyPressEvent(event)
 
 
-def _sends(event: Any) -> bool:  # noqa: ANN401
+def _sends(event: Any) -> bool:
     shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
     return shift and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 

@@ -35,7 +35,7 @@ QAction: Any = getattr(QtGui, "QAction", None) or QtWidgets.QAction
 """In QtGui since Qt 6."""
 
 
-def is_deleted(thing: Any) -> bool:  # noqa: ANN401 - any Qt object
+def is_deleted(thing: Any) -> bool:  # any Qt object
     """Whether Qt has deleted the object behind a Python one, as it does with the children of a widget that goes."""
     try:
         sip: Any = importlib.import_module(f"{BINDING}.sip")

@@ -27,7 +27,7 @@ class Tile:
 class _Model(QtCore.QAbstractListModel):
     """The tiles as Qt asks for them."""
 
-    def __init__(self, parent: Any) -> None:  # noqa: ANN401
+    def __init__(self, parent: Any) -> None:
         super().__init__(parent)
         self.tiles: tuple[Tile, ...] = ()
 
@@ -44,11 +44,11 @@ class _Model(QtCore.QAbstractListModel):
         self.tiles = tiles
         self.endResetModel()
 
-    def rowCount(self, parent: Any = None) -> int:  # noqa: ANN401, N802 - Qt's name
+    def rowCount(self, parent: Any = None) -> int:
         """Tiles; they have no children."""
         return 0 if parent is not None and parent.isValid() else len(self.tiles)
 
-    def data(self, index: Any, role: int) -> Any:  # noqa: ANN401
+    def data(self, index: Any, role: int) -> Any:
         """What is drawn and said about one tile."""
         tile = self.tiles[index.row()]
         roles = Qt.ItemDataRole
@@ -64,7 +64,7 @@ class _Model(QtCore.QAbstractListModel):
 class _Painter(QtWidgets.QStyledItemDelegate):
     """Draws one tile with the palette's colours."""
 
-    def paint(self, painter: Any, option: Any, index: Any) -> None:  # noqa: ANN401
+    def paint(self, painter: Any, option: Any, index: Any) -> None:
         """The highlight, the picture with its proportions, the caption."""
         tile: Tile = index.data(ROLE)
         palette, roles = option.palette, QtGui.QPalette.ColorRole
@@ -95,7 +95,7 @@ class _Painter(QtWidgets.QStyledItemDelegate):
             painter.drawRoundedRect(QtCore.QRectF(cell).adjusted(0.5, 0.5, -0.5, -0.5), 2, 2)
         painter.restore()
 
-    def _tick(self, painter: Any, place: Any, palette: Any) -> None:  # noqa: ANN401
+    def _tick(self, painter: Any, place: Any, palette: Any) -> None:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(palette.color(QtGui.QPalette.ColorRole.Highlight))
         painter.drawEllipse(place)
@@ -104,7 +104,7 @@ class _Painter(QtWidgets.QStyledItemDelegate):
         corner = place.topLeft()
         painter.drawPolyline(QtGui.QPolygonF([corner + QtCore.QPointF(x, y) for x, y in ((3.8, 7.2), (6.2, 9.8), (10.4, 4.6))]))
 
-    def sizeHint(self, _option: Any, _index: Any) -> Any:  # noqa: ANN401, N802
+    def sizeHint(self, _option: Any, _index: Any) -> Any:
         """All tiles are of the size that the list gave them."""
         return self.parent().gridSize()
 
@@ -177,32 +177,32 @@ class Tiles(QtWidgets.QListView):
             self.setGridSize(size)
         self.updateGeometry()
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802
+    def hasHeightForWidth(self) -> bool:
         """Fewer columns need more rows."""
         return True
 
-    def heightForWidth(self, width: int) -> int:  # noqa: N802
+    def heightForWidth(self, width: int) -> int:
         """Pixels."""
         return self._columns(width)[0]
 
-    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802
+    def minimumSizeHint(self) -> Any:
         """One column; the height follows from the width."""
         return QtCore.QSize(self._narrowest, 24)
 
-    def sizeHint(self) -> Any:  # noqa: ANN401, N802
+    def sizeHint(self) -> Any:
         """At the width that it has."""
         return QtCore.QSize(self._narrowest * 3, self.heightForWidth(max(self.width(), self._narrowest)))
 
-    def _click(self, index: Any) -> None:  # noqa: ANN401
+    def _click(self, index: Any) -> None:
         held = QtWidgets.QApplication.keyboardModifiers() & Qt.KeyboardModifier.ControlModifier
         self.clicked_tile.emit(self._list.tiles[index.row()].key, bool(held))
 
-    def _ask_menu(self, place: Any) -> None:  # noqa: ANN401
+    def _ask_menu(self, place: Any) -> None:
         index = self.indexAt(place)
         if index.isValid():
             self.menu_wanted.emit(self._list.tiles[index.row()].key, self.viewport().mapToGlobal(place))
 
-    def keyPressEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def keyPressEvent(self, event: Any) -> None:
         """Return and Space are a click on the tile that has the focus."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space) and self.currentIndex().isValid():
             held = event.modifiers() & Qt.KeyboardModifier.ControlModifier
@@ -210,19 +210,19 @@ class Tiles(QtWidgets.QListView):
             return
         super().keyPressEvent(event)
 
-    def resizeEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def resizeEvent(self, event: Any) -> None:
         """Other columns."""
         self._measure()
         super().resizeEvent(event)
 
-    def wheelEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def wheelEvent(self, event: Any) -> None:
         """Without rows out of sight the wheel scrolls the docker."""
         if self.verticalScrollBar().maximum() > 0:
             super().wheelEvent(event)
         else:
             event.ignore()
 
-    def paintEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def paintEvent(self, event: Any) -> None:
         """The tiles, or what to do to get some."""
         super().paintEvent(event)
         if not self._list.tiles and self._empty:

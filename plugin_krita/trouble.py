@@ -26,7 +26,7 @@ def register(sentence: str) -> None:
             area.setWidget(label)
             self.setWidget(area)
 
-        def canvasChanged(self, canvas: object) -> None:  # noqa: N802 - Krita calls it
+        def canvasChanged(self, canvas: object) -> None:  # Krita calls it
             """Nothing depends on the canvas."""
 
     place = krita.DockWidgetFactoryBase.DockPosition.DockRight

@@ -23,7 +23,7 @@ class Pixmaps:
         self._side = side
         self._made: dict[int, tuple[Plane, Any]] = {}
 
-    def of(self, plane: Plane) -> Any:  # noqa: ANN401 - a QPixmap
+    def of(self, plane: Plane) -> Any:  # a QPixmap
         """The picture, scaled down to fit."""
         if id(plane) not in self._made:
             self._made[id(plane)] = (plane, QtGui.QPixmap.fromImage(image_of(plane, self._side)))
@@ -35,17 +35,17 @@ class Pixmaps:
         self._made = {key: made for key, made in self._made.items() if key in wanted}
 
 
-def column(parent: Any = None, *parts: Any) -> Any:  # noqa: ANN401 - Qt's types
+def column(parent: Any = None, *parts: Any) -> Any:
     """A column of widgets without margins; with a parent widget it becomes its layout."""
     return _filled(QtWidgets.QVBoxLayout(parent), parts)
 
 
-def row(*parts: Any) -> Any:  # noqa: ANN401
+def row(*parts: Any) -> Any:
     """A row of widgets without margins."""
     return _filled(QtWidgets.QHBoxLayout(), parts)
 
 
-def _filled(layout: Any, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
+def _filled(layout: Any, parts: tuple[Any, ...]) -> Any:
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setSpacing(GAP)
     for part in parts:
@@ -56,7 +56,7 @@ def _filled(layout: Any, parts: tuple[Any, ...]) -> Any:  # noqa: ANN401
     return layout
 
 
-def grid(rows: Iterable[tuple[str, Any]]) -> Any:  # noqa: ANN401
+def grid(rows: Iterable[tuple[str, Any]]) -> Any:
     """Labels at the left and their widgets at the right, which share the width that is left."""
     layout = QtWidgets.QGridLayout()
     layout.setContentsMargins(0, 0, 0, 0)
@@ -76,7 +76,7 @@ def grid(rows: Iterable[tuple[str, Any]]) -> Any:  # noqa: ANN401
 class Sentence(QtWidgets.QLabel):
     """A sentence that wraps; empty, it takes no room."""
 
-    def __init__(self, parent: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.setWordWrap(True)
         self.setTextFormat(Qt.TextFormat.PlainText)
@@ -86,7 +86,7 @@ class Sentence(QtWidgets.QLabel):
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Ignored, QtWidgets.QSizePolicy.Policy.Minimum)
         self.hide()
 
-    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802 - Qt's name
+    def minimumSizeHint(self) -> Any:
         """One line: Qt guesses the height of a narrow label, and the docker would scroll over nothing."""
         return QtCore.QSize(40, self.fontMetrics().height())
 
@@ -100,11 +100,11 @@ class Sentence(QtWidgets.QLabel):
 class Elided(QtWidgets.QLabel):
     """A plain label of one line that is cut with an ellipsis where the docker is narrow; its tooltip has the whole."""
 
-    def minimumSizeHint(self) -> Any:  # noqa: ANN401, N802 - Qt's name
+    def minimumSizeHint(self) -> Any:
         """A few letters."""
         return QtCore.QSize(24, super().minimumSizeHint().height())
 
-    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802
+    def paintEvent(self, _event: Any) -> None:
         """Draw what fits."""
         painter = QtGui.QPainter(self)
         words = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
@@ -119,7 +119,7 @@ class Choices(QtWidgets.QComboBox):
     picked = QtCore.pyqtSignal(object)
     """The value that the artist chose; not sent for `offer`."""
 
-    def __init__(self, tip: str, parent: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, tip: str, parent: Any = None) -> None:
         super().__init__(parent)
         self.setToolTip(tip)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -145,7 +145,7 @@ class Choices(QtWidgets.QComboBox):
     def _pick(self, place: int) -> None:
         self.picked.emit(self._offered[place][1])
 
-    def wheelEvent(self, event: Any) -> None:  # noqa: ANN401, N802
+    def wheelEvent(self, event: Any) -> None:
         """Only for a chooser in use."""
         if self.hasFocus():
             super().wheelEvent(event)
@@ -162,7 +162,7 @@ class Toggle(QtWidgets.QToolButton):
         self.setToolTip(tip)
         self.setCheckable(True)
 
-    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802 - Qt's name
+    def paintEvent(self, _event: Any) -> None:
         """As the style draws it, in other colours while it is on."""
         option = QtWidgets.QStyleOptionToolButton()
         self.initStyleOption(option)
@@ -178,7 +178,7 @@ class Toggle(QtWidgets.QToolButton):
 class Section(QtWidgets.QWidget):
     """A part of the docker under a heading that folds it away."""
 
-    def __init__(self, name: str, title: str, body: Any, fold: Callable[[str, bool], None]) -> None:  # noqa: ANN401
+    def __init__(self, name: str, title: str, body: Any, fold: Callable[[str, bool], None]) -> None:
         """`fold` is told the name and whether it is folded, when the artist clicks."""
         super().__init__()
         self.name, self.body = name, body
@@ -204,7 +204,7 @@ class Section(QtWidgets.QWidget):
 class Picture(QtWidgets.QWidget):
     """One picture, as large as the width allows and at most `tallest` pixels high; without one it takes no room."""
 
-    def __init__(self, tallest: int, parent: Any = None) -> None:  # noqa: ANN401
+    def __init__(self, tallest: int, parent: Any = None) -> None:
         super().__init__(parent)
         self._tallest = tallest
         self._pixmap: Any = None
@@ -222,26 +222,26 @@ class Picture(QtWidgets.QWidget):
             self.updateGeometry()
         self.update()
 
-    def hasHeightForWidth(self) -> bool:  # noqa: N802
+    def hasHeightForWidth(self) -> bool:
         """The picture keeps its proportions."""
         return True
 
-    def heightForWidth(self, width: int) -> int:  # noqa: N802
+    def heightForWidth(self, width: int) -> int:
         """Pixels."""
         if self._pixmap is None:
             return 0
         return min(self._tallest, max(1, round(self._pixmap.height() * width / max(1, self._pixmap.width()))))
 
-    def sizeHint(self) -> Any:  # noqa: ANN401, N802
+    def sizeHint(self) -> Any:
         """At the usual width of a docker."""
         return QtCore.QSize(200, self.heightForWidth(200))
 
-    def picture_rect(self) -> Any:  # noqa: ANN401
+    def picture_rect(self) -> Any:
         """Where the picture is drawn: in the middle, with its proportions."""
         size = self._pixmap.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
         return QtCore.QRect(QtCore.QPoint((self.width() - size.width()) // 2, (self.height() - size.height()) // 2), size)
 
-    def paintEvent(self, _event: Any) -> None:  # noqa: ANN401, N802
+    def paintEvent(self, _event: Any) -> None:
         """Draw it."""
         if self._pixmap is not None:
             painter = QtGui.QPainter(self)

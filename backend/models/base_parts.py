@@ -48,7 +48,7 @@ def load_tokenizer(model: Model, name: str) -> Untyped:
         if model.base.checkpoint is not None:
             return stock_tokenizer(FIRST if name == "tokenizer_2" else END)
         raise ModelError(f"The folder {name!r} of the model in {model.folder} is missing. Install the model again.")
-    load: Untyped = getattr(CLIPTokenizer, "from_pretrained")  # noqa: B009
+    load: Untyped = getattr(CLIPTokenizer, "from_pretrained")
     return load(str(folder), local_files_only=True)
 
 

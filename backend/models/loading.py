@@ -87,7 +87,7 @@ def _projection(path: Path, kind: AdapterKind, state: State) -> Untyped:
     from diffusers.models.embeddings import ImageProjection
 
     # The converter reads nothing from its object when it loads strictly, hence None in the place of a UNet.
-    convert: Untyped = getattr(UNet2DConditionLoadersMixin, "_convert_ip_adapter_image_proj_to_diffusers")  # noqa: B009
+    convert: Untyped = getattr(UNet2DConditionLoadersMixin, "_convert_ip_adapter_image_proj_to_diffusers")
     state = {key: value.float() for key, value in state.items()}
     try:
         if kind is AdapterKind.BASE:  # the converter would take any number of tokens for 4

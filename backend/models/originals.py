@@ -75,6 +75,6 @@ class Originals:
 
 def _copy(into: Sequence[Tensor], source: Sequence[Tensor]) -> None:
     """All in one; from the processor's memory, each as soon as the one before it."""
-    all_at_once: Untyped = getattr(torch, "_foreach_copy_")  # noqa: B009
+    all_at_once: Untyped = getattr(torch, "_foreach_copy_")
     with torch.no_grad():
         all_at_once(list(into), list(source), non_blocking=True)

@@ -150,7 +150,7 @@ class Parts:
             side = self.image_encoder().config.image_size
             square = {"height": side, "width": side}
             return self._once("processor", lambda: CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=square))
-        load: Untyped = getattr(CLIPImageProcessorPil, "from_pretrained")  # noqa: B009
+        load: Untyped = getattr(CLIPImageProcessorPil, "from_pretrained")
         return self._once("processor", lambda: load(str(folder), local_files_only=True))
 
     @property

@@ -42,7 +42,7 @@ def load_unet(checkpoint: Path, config: Path, dtype: torch.dtype) -> Untyped:
     facts = open_checkpoint(checkpoint)
     state = _tensors(facts.path, (UNET,))
     words = _config(config) | ({"in_channels": 9} if facts.inpaints else {})
-    convert: Untyped = getattr(single_file_utils, "convert_ldm_unet_checkpoint")  # noqa: B009
+    convert: Untyped = getattr(single_file_utils, "convert_ldm_unet_checkpoint")
     converted = _converted(checkpoint, "UNet", lambda: convert(dict(state), words))
     if len(converted) != len(state):
         raise ModelError(f"{checkpoint.name} does not fit: its UNet has {len(state)} tensors, of which {len(converted)} are known. {_CURE}")
@@ -65,7 +65,7 @@ def load_vae(file: Path, config: Path, dtype: torch.dtype, inside: bool) -> Unty
         for old, new in _OLD_ATTENTION:
             state = {key.replace(old, new): value for key, value in state.items()}
         return _filled(file, "VAE", AutoencoderKL, words, state, dtype)
-    convert: Untyped = getattr(single_file_utils, "convert_ldm_vae_checkpoint")  # noqa: B009
+    convert: Untyped = getattr(single_file_utils, "convert_ldm_vae_checkpoint")
     converted = _converted(file, "VAE", lambda: convert(state, words))
     if len(converted) != len(state):
         raise ModelError(f"{file.name} does not fit: its VAE has {len(state)} tensors, of which {len(converted)} are known. {_CURE}")
@@ -87,12 +87,12 @@ def load_text_encoder(checkpoint: Path, config: Path, dtype: torch.dtype, family
     if second:
         with _on_no_device():
             shape: Untyped = kind(words)
-        convert: Untyped = getattr(single_file_utils, "convert_open_clip_checkpoint")  # noqa: B009
+        convert: Untyped = getattr(single_file_utils, "convert_open_clip_checkpoint")
         converted = _converted(checkpoint, "text encoder", lambda: convert(shape, state, prefix=f"{prefix}model."))
     else:
         if not any(".text_model." in key for key in state):
             state = {key.replace(OLD_TEXT, NEW_TEXT): value for key, value in state.items()}
-        plain: Untyped = getattr(single_file_utils, "convert_ldm_clip_checkpoint")  # noqa: B009
+        plain: Untyped = getattr(single_file_utils, "convert_ldm_clip_checkpoint")
         # transformers has taken one level out of CLIPTextModel's names.
         converted = {key.removeprefix("text_model."): value for key, value in plain(state).items()}
     return _filled(checkpoint, "text encoder", kind, words, converted, dtype)
@@ -105,7 +105,7 @@ def _tensors(path: Path, beginnings: tuple[str, ...]) -> State:
     """Those tensors of a safetensors file whose names begin so; the rest is not read."""
     import safetensors
 
-    opened: Untyped = getattr(safetensors, "safe_open")  # noqa: B009  # it publishes no types
+    opened: Untyped = getattr(safetensors, "safe_open")  # it publishes no types
     with opened(path, "pt", "cpu") as file:
         return {key: file.get_tensor(key) for key in file.keys() if key.startswith(beginnings)}  # noqa: SIM118  # no mapping
 
@@ -144,7 +144,7 @@ def _on_no_device() -> Untyped:
     """Modules made within take no memory for their parameters; what is computed in them (positions) is real."""
     import accelerate  # pyright: ignore[reportMissingTypeStubs]
 
-    empty: Untyped = getattr(accelerate, "init_empty_weights")  # noqa: B009
+    empty: Untyped = getattr(accelerate, "init_empty_weights")
     return empty(include_buffers=False)
 
 

@@ -46,7 +46,7 @@ def first_line(error: BaseException) -> str:
 def _safetensors(path: Path, copy: Path, what: str) -> tuple[State, dict[str, str]]:
     from safetensors import SafetensorError
 
-    opened: Any = getattr(safetensors, "safe_open")  # noqa: B009  # it publishes no types
+    opened: Any = getattr(safetensors, "safe_open")  # it publishes no types
     try:
         with opened(copy, "pt", "cpu") as file:  # it refuses headers that are longer than the file, and offsets outside of it
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118  # no mapping

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from protocol.jobs import STEADY, Schedule, Window
 

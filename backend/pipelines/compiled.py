@@ -129,7 +129,7 @@ class Compiler:
         return self._compiled[id(block)][1]
 
     def _compile(self, forward: Callable[..., Untyped]) -> Callable[..., Untyped]:
-        torch_compile: Untyped = getattr(torch, "compile")  # noqa: B009
+        torch_compile: Untyped = getattr(torch, "compile")
         return torch_compile(forward, backend=self._backend, dynamic=False, fullgraph=True)
 
     def _ask(self, name: Signature, block: Untyped, given: Untyped) -> None:

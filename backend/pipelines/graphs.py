@@ -79,7 +79,7 @@ class CudaCapturer:
 
     def held(self) -> int:
         """What the pool was given, used or not: nobody else gets it."""
-        snapshot: Untyped = getattr(torch.cuda, "memory_snapshot")  # noqa: B009
+        snapshot: Untyped = getattr(torch.cuda, "memory_snapshot")
         return sum(segment["total_size"] for segment in snapshot(self._pool))
 
     def forget(self) -> None:

@@ -29,7 +29,7 @@ def rescaled(unet: Untyped, schedule: Untyped, amount: float) -> Generator[None]
         return
     from diffusers.pipelines.stable_diffusion import pipeline_stable_diffusion
 
-    rescale: Untyped = getattr(pipeline_stable_diffusion, "rescale_noise_cfg")  # noqa: B009
+    rescale: Untyped = getattr(pipeline_stable_diffusion, "rescale_noise_cfg")
     said: list[Tensor] = []
     plain = schedule.step
 

@@ -59,5 +59,5 @@ def prefer(name: str, at_end: Callable[[Callable[[], None]], object] = atexit.re
 def chosen(device: str, dtype: torch.dtype, width: int) -> str:
     """What torch takes now for heads of `width` numbers, by our names; "none" if it has nothing."""
     query = torch.empty((2, HEADS, QUERIES, width), device=device, dtype=dtype)
-    choose: Callable[..., int] = getattr(torch, "_fused_sdp_choice")  # noqa: B009
+    choose: Callable[..., int] = getattr(torch, "_fused_sdp_choice")
     return NAMES.get(SDPBackend(choose(query, query, query)), "none")

@@ -56,7 +56,7 @@ class Plain:
     def __init__(self, parts: Parts) -> None:
         import diffusers
 
-        kind: Untyped = getattr(diffusers, "StableDiffusionXLControlNetPipeline")  # noqa: B009
+        kind: Untyped = getattr(diffusers, "StableDiffusionXLControlNetPipeline")
         self.unet, self.net = twin(parts.unet), twin(parts.identity_net, FaceControlNet)
         scheduler: Untyped = parts.scheduler
         shell = {**parts.base, "unet": self.unet, "controlnet": self.net, "scheduler": scheduler.from_config(scheduler.config)}

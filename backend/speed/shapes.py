@@ -122,7 +122,7 @@ def random_engine(shapes: Shapes, folder: Path, faces: Faces | None, device: str
 
 def official_halves(path: Path, device: torch.device, dtype: torch.dtype) -> dict[str, dict[str, Tensor]]:
     """An adapter's file as `load_ip_adapter` of diffusers takes it."""
-    load_file: Untyped = getattr(import_module("safetensors.torch"), "load_file")  # noqa: B009
+    load_file: Untyped = getattr(import_module("safetensors.torch"), "load_file")
 
     halves: dict[str, dict[str, Tensor]] = {"image_proj": {}, "ip_adapter": {}}
     for name, tensor in load_file(str(path)).items():
@@ -234,7 +234,7 @@ def _write_folder(shapes: Shapes, folder: Path) -> None:
 
 
 def _write_adapter(path: Path, projection: Layout, unet: Untyped, generator: torch.Generator) -> None:
-    save_file: Untyped = getattr(import_module("safetensors.torch"), "save_file")  # noqa: B009
+    save_file: Untyped = getattr(import_module("safetensors.torch"), "save_file")
 
     layout = {f"image_proj.{name}": shape for name, shape in projection.items()}
     for index, name in enumerate(unet.attn_processors):
@@ -248,7 +248,7 @@ def _write_adapter(path: Path, projection: Layout, unet: Untyped, generator: tor
 
 def _empty(kind: Untyped, config: Untyped, device: str, dtype: torch.dtype) -> Untyped:
     """A module whose numbers are not drawn yet: drawing SDXL's on a processor first would take minutes. Buffers are as they must be."""
-    init_empty_weights: Untyped = getattr(import_module("accelerate"), "init_empty_weights")  # noqa: B009
+    init_empty_weights: Untyped = getattr(import_module("accelerate"), "init_empty_weights")
 
     with init_empty_weights(include_buffers=False):
         module = kind.from_config(config) if isinstance(config, dict) else kind(config)
