@@ -38,10 +38,19 @@ from protocol.results import Faces, LoraInfo, MadePicture, ModelInfo, Outcome, P
 from protocol.shapes import Buffer
 
 
+ORDER = "order"
+"""A file of the folder given with --script."""
+
+
 def pixels(seed: int, extent: Extent) -> Plane:
     """The picture of a seed."""
     row = hashlib.sha256(str(seed).encode()).digest()
     return Plane(Layout.RGB8, extent, (row * (extent.area * 3 // len(row) + 1))[: extent.area * 3])
+
+
+def begun(state: Path) -> list[int]:
+    """The seeds of the jobs that workers of the backend with this folder began, in that order."""
+    return [int(line) for line in (state / "script" / ORDER).read_text().split()]
 
 
 def let_go(state: Path, name: str) -> None:
@@ -85,6 +94,7 @@ class Scripted:
         words = dict(word.split("=") for word in job.prompt.split() if "=" in word)
         steps, extent = int(words.get("steps", 2)), job.extent or Extent(8, 8)
         armed = self._count(str(job.sampling.seed)) < int(words.get("times", 10**6))
+        self._note(job.sampling.seed)
         self._dies_in = words.get("kill_in", "") if armed else ""
         self._stalls = "stall_in" in words
         self._reach("load")
@@ -137,6 +147,10 @@ class Scripted:
         with (self._script / what).open("ab") as file:
             file.write(b".")
             return file.tell() - 1
+
+    def _note(self, seed: int) -> None:
+        with (self._script / ORDER).open("a") as file:
+            file.write(f"{seed}\n")
 
     def _fail(self, words: dict[str, str], step: int, rung: str | None) -> None:
         match next((word for word, at in words.items() if word.endswith("_at") and int(at) == step), ""):
