@@ -58,7 +58,7 @@ class Demo:
     entries: list[dict[str, object]] = field(default_factory=list[dict[str, object]])
 
     def paint(self, recipe: Recipe, name: str, kind: str, person: str) -> tuple[Pixels, float | None]:
-        """One picture, saved as `name`.png with its recipe; it and its likeness."""
+        """One picture, saved as `name`.png with its recipe; it (H, W, 3) and its likeness, None without a face."""
         begin = time.perf_counter()
         picture = self.bench.paint(recipe.job(self.bench, self.out), self.bar)
         save_png(self.out / f"{name}.png", picture.pixels, recipe.metadata())
@@ -176,7 +176,7 @@ def turned(keypoints: NDArray[np.float32], yaw: float, pitch: float, roll: float
 
 
 def fitted(keypoints: NDArray[np.float32], source: Extent, target: Extent) -> Points:
-    """Keypoints of a photo, moved into a picture, as a recipe keeps them."""
+    """Keypoints (5, 2) of a photo of the size `source`, moved into a picture of the size `target`, as a recipe keeps them."""
     from .faces import fit_keypoints
 
     return tuple((float(x), float(y)) for x, y in fit_keypoints(keypoints, source, target))

@@ -36,7 +36,7 @@ class Detector(Protocol):
     static_input_size: tuple[int, int] | None
 
     def detect(self, img: Pixels, input_size: tuple[int, int]) -> tuple[Floats, Floats]:
-        """Boxes and keypoints of all faces."""
+        """Boxes (faces, 5) and keypoints (faces, 5, 2) of a picture (H, W, 3)."""
         ...
 
 
@@ -50,7 +50,7 @@ class Embedder(Protocol):
     output_shape: list[int]
 
     def get_feat(self, imgs: Pixels) -> Floats:
-        """The raw embedding."""
+        """The raw embedding (1, 512) of an aligned crop (112, 112, 3)."""
         ...
 
 

@@ -184,7 +184,7 @@ class FaceAnalyser:
         return identity_of_faces(found, pictures, self.sha256)
 
     def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """Cosine of the most similar face in a picture to an identity, -1 to 1; None if the picture shows no face."""
+        """Cosine of the most similar face in a picture (height, width, 3) to an identity, -1 to 1; None if the picture shows no face."""
         return best_similarity(self.analyse(rgb), identity)
 
     def _detect(self, rgb: Pixels) -> list[_Detection]:

@@ -19,7 +19,7 @@ class Watch(Protocol):
         ...
 
     def preview(self, pixels: NDArray[np.uint8], step: int) -> None:
-        """What the picture seems to become."""
+        """What the picture seems to become, (h, w, 3), after `step` steps."""
         ...
 
     def cancelled(self) -> bool:

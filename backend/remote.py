@@ -52,7 +52,7 @@ class RemoteBench:
         return embedding_of(identity)
 
     def identify(self, photos: Sequence[Pixels]) -> Identity:
-        """Who the photos show."""
+        """Who the photos (H, W, 3) show."""
         outcome = self._studio.outcome(Embed(tuple(images.to_plane(photo) for photo in photos), model=self.model.id))
         if not isinstance(outcome, Embedded):
             raise Lost
@@ -63,7 +63,7 @@ class RemoteBench:
         return identity_of(self._studio.embedding(name, model=self.model.id, adapter=adapter))
 
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
-        """The five keypoints of each face, the largest first."""
+        """The five keypoints (5, 2) of each face of a picture (H, W, 3), the largest first."""
         outcome = self._studio.outcome(AnalyseFaces(images.to_plane(picture), model=self.model.id))
         if not isinstance(outcome, Faces):
             raise Lost

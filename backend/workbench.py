@@ -69,7 +69,7 @@ class Bench(Protocol):
         ...
 
     def identify(self, photos: Sequence[Pixels]) -> Identity:
-        """Who the photos show; an error of the tree when that cannot be said."""
+        """Who the photos (H, W, 3) show; an error of the tree when that cannot be said."""
         ...
 
     def saved(self, name: str, adapter: str | None = None) -> Identity:
@@ -77,7 +77,7 @@ class Bench(Protocol):
         ...
 
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
-        """The five keypoints (5, 2) of each face of a picture, the largest first."""
+        """The five keypoints (5, 2) of each face of a picture (H, W, 3), the largest first."""
         ...
 
     def paint(self, job: PictureJob, bar: Watch) -> Made:
@@ -105,7 +105,7 @@ class Workbench:
         return self.add(identity)
 
     def identify(self, photos: Sequence[Pixels]) -> Identity:
-        """Who the photos show."""
+        """Who the photos (H, W, 3) show."""
         return self.need_faces().identify(photos)
 
     def saved(self, name: str, adapter: str | None = None) -> Identity:
@@ -113,7 +113,7 @@ class Workbench:
         raise InvalidRequest(f"Saved people such as {name!r} are kept by the backend. Leave --alone out, or give photos.")
 
     def face_points(self, picture: Pixels) -> list[NDArray[np.float32]]:
-        """The five keypoints of each face, the largest first."""
+        """The five keypoints (5, 2) of each face of a picture (H, W, 3), the largest first."""
         return [face.keypoints for face in self.need_faces().analyse(picture)]
 
     def paint(self, job: PictureJob, bar: Watch) -> Made:

@@ -61,7 +61,7 @@ def draw_skeleton(joints: Sequence[Place | None], width: int, height: int) -> Pi
 
 
 def skeleton_in_steps(joints: Sequence[Place | None], width: int, height: int) -> Steps[Pixels]:
-    """The same as `draw_skeleton`, limb by limb, a millisecond each: for pictures that follow while the artist poses."""
+    """The same as `draw_skeleton`, limb by limb, a millisecond each, at last (height, width, 3): for pictures that follow the artist."""
     if len(joints) != len(JOINTS) or not all(joint is None or _usable(joint) for joint in joints):
         raise InvalidRequest(f"A skeleton has {len(JOINTS)} joints, each an x and a y in pixels or nothing.")
     canvas = _black(width, height)

@@ -121,7 +121,7 @@ def is_clear(camera: Camera, distance: NDArray[np.float32], covered: Mask, place
 
 
 def fading(cosine: Floats, fade: tuple[float, float] = FADE) -> Floats:
-    """Cosines of the angle to the line of sight -> 1 for what is looked at, 0 for what is seen too steeply, smoothly between."""
+    """Cosines, in any shape, of the angle to the line of sight -> 1 for what is looked at, 0 for what is too steep, smoothly between."""
     begin, end = (np.cos(np.radians(angle)) for angle in fade)
     share = np.clip((cosine - end) / max(begin - end, 1e-6), 0.0, 1.0)
     return share * share * (3 - 2 * share)

@@ -169,7 +169,7 @@ class Sight:
         self._scene, self._depsgraph, self.camera, self.frame = scene, depsgraph, camera, frame
 
     def mark(self, part: str, place: Floats, source: str, looked_for: bool = True) -> Mark:
-        """A place in the world as a point of the picture; a joint of the body is not `looked_for`, it always lies inside something."""
+        """A place (3,) in the world as a point of the picture; a joint of the body is not `looked_for`, it always lies inside something."""
         x, y, depth = self.camera.project(place)[0]
         seen = depth > 0
         if seen and looked_for:
@@ -178,7 +178,7 @@ class Sight:
         return Mark(float(x), float(y), float(depth), bool(seen), source)
 
     def skin(self, part: str, place: Floats, source: str) -> Floats:
-        """The surface before a bone or an estimate, looked for from outside of the head; what was placed by hand stays where it is."""
+        """The surface (3,) before a bone or an estimate, looked for from outside of the head; what was placed by hand stays where it is."""
         if self.frame is None or source not in {"bone", "estimate"}:
             return place
         out, reach = self.frame.outward(part), REACH * self.frame.size
@@ -186,7 +186,7 @@ class Sight:
         return place if hit is None else hit
 
     def is_clear(self, part: str, place: Floats) -> bool:
-        """Whether nothing but the point's own skin is between it and the camera's near clip."""
+        """Whether nothing but the point's own skin is between it (3,) and the camera's near clip."""
         back = self.camera.backward(place)
         start, _ = self.camera.rays(self.camera.project(place)[:, :2])
         distance = float((start[0] - place) @ back)

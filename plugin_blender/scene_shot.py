@@ -81,7 +81,7 @@ def take_maps(
     setup: Setup,
     kinds: Sequence[GuideKind],
 ) -> tuple[dict[GuideKind, Pixels], Figure | None]:
-    """The maps of these kinds as RGB arrays, the face's drawing among them, and the person; None without a rig and a head."""
+    """The maps of these kinds, RGB (height, width, 3), the face's drawing among them, and the person; None without a rig and a head."""
     maps: dict[GuideKind, Pixels] = {}
     figure = None
     width, height = camera.frame.width, camera.frame.height

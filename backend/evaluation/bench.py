@@ -85,7 +85,7 @@ class Bench:
         return self.look(picture)
 
     def look(self, picture: Pixels) -> Shown:
-        """The picture with its largest face."""
+        """The picture (H, W, 3) with its largest face."""
         found = self.faces.analyse(picture)
         return Shown(picture, found[0] if found else None)
 

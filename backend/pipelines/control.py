@@ -43,7 +43,7 @@ class Remembered(nn.Module):
         self._known: dict[int, tuple[Tensor, Tensor]] = {}
 
     def forward(self, states: Tensor) -> Tensor:
-        """What `inner` answers to `states`."""
+        """What `inner` answers to `states`, of whatever shape it takes."""
         if id(states) not in self._known:
             while len(self._known) >= self._most:
                 del self._known[next(iter(self._known))]
@@ -106,11 +106,11 @@ class GatedControlNet(ControlNetModel):
         return super().forward(sample, timestep, context, picture, scale, return_dict=False, **rest)
 
     def context(self, text: Tensor) -> Tensor:
-        """What the net attends to: the text."""
+        """What the net attends to: the text (B, tokens, width)."""
         return text
 
     def placed(self, down: Sequence[Tensor], mid: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """The residuals, everywhere in the picture."""
+        """The residuals (B, C, h, w) of the blocks and of the middle, everywhere in the picture."""
         return down, mid
 
 

@@ -61,7 +61,7 @@ class Frame:
         return scaled(padded, self.extent)
 
     def uncut(self, drawn: Pixels) -> tuple[Pixels, Bounds]:
-        """What was drawn, at the size of the bounds."""
+        """What was drawn, (h, w, 3), at the size of the bounds, and these."""
         return scaled(drawn, self.bounds.extent), self.bounds
 
     def spread(self, small: Pixels, extent: Extent, canvas: Pixels | None) -> Pixels:
@@ -94,7 +94,7 @@ def frame_for_picture(extent: Extent, sizes: Sequence[Extent]) -> Frame:
 
 
 def scaled(picture: Pixels, extent: Extent) -> Pixels:
-    """`picture` at `extent`, the very same pixels when it has this size."""
+    """`picture` (h, w, 3), or a mask (h, w), at `extent`; the very same pixels when it has this size."""
     if picture.shape[:2] == (extent.height, extent.width):
         return np.ascontiguousarray(picture)
     return np.asarray(Image.fromarray(picture).resize((extent.width, extent.height), Image.Resampling.LANCZOS))

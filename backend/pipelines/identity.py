@@ -36,11 +36,11 @@ class IdentityNet(GatedControlNet):
         return view
 
     def context(self, text: Tensor) -> Tensor:
-        """The face tokens; the text is never seen."""
+        """The face tokens (B, 16, width); the text is never seen."""
         return self.tokens
 
     def placed(self, down: Sequence[Tensor], mid: Tensor) -> tuple[Sequence[Tensor], Tensor]:
-        """The residuals within the region; scaled bilinearly, as InstantID's `control_mask` is."""
+        """The residuals (B, C, h, w) within the region; scaled bilinearly, as InstantID's `control_mask` is."""
         if self.region is None:
             return down, mid
         region = self.region[None]

@@ -159,7 +159,7 @@ def head_plan(shown: Plan, cast: Cast, model: Model, again: FacePass, head: Head
 
 
 def feather_of(points: Floats) -> int:
-    """Pixels over which a repainted head fades."""
+    """Pixels over which a repainted head with these keypoints (5, 2) fades."""
     return max(1, round(2 * FADE * _height(points)))
 
 

@@ -101,7 +101,7 @@ def mask_bounds(mask: Pixels) -> Bounds:
 
 
 def default_feather(mask: Pixels) -> int:
-    """A feather in canvas pixels that suits the size of the mask's box: one sixteenth of its shorter side, at most 32."""
+    """A feather in canvas pixels that suits the box of the mask (height, width): one sixteenth of its shorter side, at most 32."""
     box = mask_bounds(mask)
     return min(32, min(box.width, box.height) // 16)
 

@@ -28,11 +28,11 @@ class Faces(Finder, Protocol):
     """What the engine asks of a `backend.faces.FaceAnalyser`."""
 
     def identify(self, pictures: Sequence[Pixels], face: int | None = None) -> Identity:
-        """Who the photos show."""
+        """Who the photos (H, W, 3) show."""
         ...
 
     def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """How alike the face in a picture is (cosine), or None without a face."""
+        """How alike the face in a picture (H, W, 3) is (cosine), or None without a face."""
         ...
 
 

@@ -104,12 +104,12 @@ class Rig:
         )
 
     def draw(self, job: PictureJob, watch: Watch | None = None) -> Pixels:
-        """A picture of the engine's."""
+        """A picture of the engine's, (H, W, 3)."""
         return self.engine.run(job, watch)[0].pixels
 
     @contextmanager
     def latents(self) -> Generator[list[Tensor]]:
-        """What the VAE is given to decode within the block, picture by picture. Both sides share it."""
+        """What the VAE is given to decode within the block, (1, C, h, w) picture by picture. Both sides share it."""
         seen: list[Tensor] = []
         vae = self.engine.parts.base["vae"]
 

@@ -107,7 +107,7 @@ class PngServer(Child):
         super().__exit__(kind, error, trace)
 
     def round_trip(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Encode, put, wait for the answer, decode it."""
+        """Encode a picture (H, W, 4), put it, wait for the answer, decode it."""
         data = _to_png(picture)
         with socket.create_connection(("127.0.0.1", self._port)) as connection:
             connection.sendall(b"PUT /image HTTP/1.1\r\nHost: x\r\nContent-Length: " + str(len(data)).encode() + b"\r\n\r\n" + data)

@@ -85,7 +85,7 @@ class BagOfTerms(nn.Module):
         self.out = nn.Sequential(nn.Linear(256, 256), nn.GELU(), nn.Linear(256, PROJECTION))
 
     def forward(self, indices: Tensor, offsets: Tensor) -> Tensor:
-        """All terms one after another, and where each caption's begin."""
+        """All terms one after another (terms,), and where each caption's begin (n,) -> (n, PROJECTION)."""
         return self.out(self.norm(self.bag(indices, offsets)))
 
 

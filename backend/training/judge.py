@@ -65,7 +65,7 @@ class JudgeNet(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(128 + 96, len(values)) for name, values in heads.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """One row of logits per picture and head."""
+        """Pictures (n, 3, S, S) -> logits (n, values) for each head."""
         top, bottom, left, right = FACE
         features = torch.cat([self.whole(x), self.face(x[..., top:bottom, left:right])], 1)
         return {name: head(features) for name, head in self.heads.items()}

@@ -82,7 +82,7 @@ class Recogniser(nn.Module):
         self.norm = nn.BatchNorm1d(EMBEDDING, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Raw embeddings; normalise them for a cosine."""
+        """Aligned crops (n, 3, S, S) -> raw embeddings (n, 512); normalise them for a cosine."""
         return self.norm(self.body(x).float())
 
 

@@ -26,7 +26,7 @@ class Prompting:
     """IdentityNet's conditioning scale."""
 
     def states(self, text: Tensor) -> Tensor | tuple[Tensor, list[Tensor]]:
-        """What the UNet's cross attention gets: text alone, or text and the image tokens of both halves."""
+        """What the UNet's cross attention gets: text (2 n, tokens, width) alone, or text and the image tokens of both halves."""
         both = self.both()
         return text if both is None else (text, [both])
 
@@ -35,7 +35,7 @@ class Prompting:
         return None if self.tokens is None or self.nothing is None else torch.cat([self.nothing, self.tokens])
 
     def residuals(self, x: Tensor, t: Tensor, added: dict[str, Tensor] | None) -> tuple[list[Tensor] | None, Tensor | None]:
-        """IdentityNet's additions to the UNet, if there is one."""
+        """IdentityNet's additions (2 n, C, h, w) to the UNet's blocks and to its middle, if there is one."""
         if self.identitynet is None or self.controls is None:
             return None, None
         controls = torch.cat([self.controls] * 2)

@@ -32,11 +32,11 @@ class Analyser(Protocol):
         ...
 
     def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """How alike the face in a picture is, or None without a face."""
+        """How alike the face in a picture (H, W, 3) is (cosine), or None without a face."""
         ...
 
     def identify(self, pictures: Sequence[Pixels], face: int | None = None, near: Sequence[Floats] = ()) -> Identity:
-        """Who the photos show; with `near`, by the faces that lie at these keypoints."""
+        """Who the photos (H, W, 3) show; with `near`, by the faces that lie at these keypoints (5, 2), one for each photo."""
         ...
 
 
@@ -63,7 +63,10 @@ def alike_of(identity: Identity) -> tuple[float, ...]:
 
 
 def thumbnail(photo: Pixels, box: Floats) -> Plane:
-    """The face with a little around it, as RGB8 of `THUMBNAIL` pixels a side; beyond the photo's border its edge goes on."""
+    """The face in the `box` (4,) of a photo (H, W, 3), with a little around it, as RGB8 of `THUMBNAIL` pixels a side.
+
+    Beyond the photo's border its edge goes on.
+    """
     left, top, right, bottom = (float(value) for value in box)
     half = max(right - left, bottom - top, 2.0) * _AROUND / 2
     x, y = (left + right) / 2, (top + bottom) / 2

@@ -102,11 +102,11 @@ class RememberingFaces:
         return self._faces.analyse(rgb)
 
     def similarity(self, rgb: Pixels, identity: Identity) -> float | None:
-        """How alike the face in a picture is, or None without a face."""
+        """How alike the face in a picture (H, W, 3) is (cosine), or None without a face."""
         return self._faces.similarity(rgb, identity)
 
     def identify(self, pictures: Sequence[Pixels], face: int | None = None, near: Sequence[Floats] = ()) -> Identity:
-        """Who the photos show; with `near`, by the faces that lie at these keypoints."""
+        """Who the photos (H, W, 3) show; with `near`, by the faces that lie at these keypoints (5, 2), one for each photo."""
         key = _key(pictures, face) + b"".join(points.tobytes() for points in near)
         if key not in self._known:
             self._known[key] = self._faces.identify(pictures, face, near) if len(near) else self._faces.identify(pictures, face)
