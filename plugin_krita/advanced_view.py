@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .form import Quality
 from .glyphs import GlyphButton, IconSource
 from .numbers import AutoNumber, Number
-from .prompt_view import PromptEdit
+from .prompt_edit import PromptEdit
 from .qt import QtWidgets
 from .view import Choice
 from .widgets import Choices, column, grid, row

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from . import pixels
 from .form import Form, GuideRow, Mode, Pose, PromptRow
 from .host import CanvasProblem, DocumentCard
+from .protocol.desk.loras import asked
 from .protocol.geometry import Bounds, Extent, Point
 from .protocol.jobs import Canvas, Character, Guide, GuideKind, ImagePrompt, Lends, PictureJob, Sampling, Subject
 from .protocol.limits import MESSAGE_BYTES, PIXELS, SIDE
@@ -114,6 +115,7 @@ def ask(form: Form, seen: Seen, scaled: Scale, pose: tuple[Point, ...] = (), ste
         sampling=Sampling(steps, form.guidance_scale, None, form.seed),
         count=form.count,
         preview_every=2 if form.live_preview else 4,
+        loras=asked(form.loras),
     )
     jobs, target = tuple(_split(job, size)), area.target
     if mask is None:

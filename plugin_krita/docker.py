@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .advanced_view import AdvancedView
 from .glyphs import IconSource, no_icons
 from .guides_view import GuidesView
+from .loras_view import LorasView
 from .people_view import PeopleView
 from .persons_view import PersonsView
 from .prompt_view import PromptView
@@ -98,17 +99,19 @@ class DockerBody(QtWidgets.QWidget):
         self.people, self.persons = PeopleView(presenter, icons), PersonsView(presenter, icons)
         self.prompt, self.results = PromptView(presenter, icons), ResultsView(presenter)
         self.guides, self.advanced = GuidesView(presenter, icons), AdvancedView(presenter, icons)
+        self.loras = LorasView(presenter, icons)
         who = QtWidgets.QWidget()
         who.setLayout(column(None, self.people, self.persons))
         parts = (
             ("people", "Character", who),
             ("prompt", "Picture", self.prompt),
             ("results", "Results", self.results),
+            ("loras", "LoRAs", self.loras),
             ("guides", "Image prompts and guides", self.guides),
             ("advanced", "Advanced", self.advanced),
         )
         self.sections = {name: Section(name, title, body, self._fold) for name, title, body in parts}
-        self._parts = (self.state, self.people, self.persons, self.prompt, self.results, self.guides, self.advanced)
+        self._parts = (self.state, self.people, self.persons, self.prompt, self.results, self.loras, self.guides, self.advanced)
         self._lay_out()
         self.show_changes(frozenset().union(*(part.WATCHES for part in self._parts)))
         presenter.listen(_listener(self))
@@ -135,6 +138,9 @@ class DockerBody(QtWidgets.QWidget):
             seen = names & part.WATCHES
             if seen:
                 part.refresh(seen)
+        if names & self.loras.WATCHES:
+            self.sections["loras"].setVisible(self.loras.needed)
+            self.sections["loras"].heading.setText(self.loras.title)
         if "form" in names:
             for name, section in self.sections.items():
                 section.set_folded(name in self._presenter.form.folded)

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
+from .protocol.desk.loras import LoraRow as LoraRow
+from .protocol.desk.loras import bounded, rows_from
 from .protocol.geometry import Point
 
 
@@ -102,8 +104,9 @@ class Form:
     """Five, in canvas pixels, for Pose.HAND: the viewer's left and right eye, nose, left and right corner of the mouth."""
     image_prompts: tuple[PromptRow, ...] = ()
     guides: tuple[GuideRow, ...] = ()
+    loras: tuple[LoraRow, ...] = ()
     live_preview: bool = True
-    folded: tuple[str, ...] = field(default=("advanced", "guides"))
+    folded: tuple[str, ...] = field(default=("advanced", "guides", "loras"))
     """Parts of the docker that are folded away."""
     live: bool = False
     """Small quick pictures follow what is painted."""
@@ -121,6 +124,7 @@ class Form:
             persons=tuple(replace(row, likeness=_scale(row.likeness), structure=_scale(row.structure)) for row in form.persons[:8]),
             image_prompts=form.image_prompts[:8],
             guides=form.guides[:7],
+            loras=bounded(form.loras),
         )
 
     def kept(self) -> dict[str, Any]:
@@ -149,6 +153,8 @@ def _read(name: str, value: Any) -> object:  # what JSON holds
     match name:
         case "persons":
             return tuple(PersonRow(str(row["name"]), float(row["likeness"]), float(row["structure"])) for row in value)
+        case "loras":
+            return rows_from(value)
         case "image_prompts" | "guides" | "points":
             return ()
         case "folded":

@@ -6,6 +6,7 @@ import functools
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Concatenate, ParamSpec
 
 from .desk import Desk
@@ -291,4 +292,5 @@ def _same(old: object, new: object) -> bool:
 
 def _choice(model: ModelInfo) -> Choice:
     guides = tuple(kind.value for kind in (*model.guides, *model.further_guides))
-    return Choice(model.id, model.title, model.subjects, guides, model.adapters, model.steps)
+    found = Choice(model.id, model.title, model.subjects, guides, model.adapters, model.steps)
+    return replace(found, loras=model.loras, embeddings=model.embeddings, unlisted=model.unlisted)

@@ -11,8 +11,9 @@ from dataclasses import replace
 from .form import PersonRow
 from .heart import Heart, guarded
 from .host import CanvasProblem
+from .protocol.desk.loras import added, missing_words, with_words
 from .protocol.geometry import Point
-from .protocol.limits import SUBJECTS
+from .protocol.limits import LORAS, SUBJECTS
 
 
 class Presenter(Heart):
@@ -172,6 +173,31 @@ class Presenter(Heart):
         """Set values of one row."""
         rows = tuple(_replaced(row, values) if number == index else row for number, row in enumerate(self.form.persons))
         self.change(persons=rows)
+
+    @guarded
+    def add_lora(self, name: str) -> None:
+        """One of the model's LoRAs, with the weight that is suggested for it."""
+        if len(self.form.loras) >= LORAS:
+            raise CanvasProblem(f"A picture takes {LORAS} LoRAs at most. Take one out first.")
+        self.change(loras=added(self.form.loras, name, self._model()))
+
+    @guarded
+    def remove_lora(self, index: int) -> None:
+        """Take one out."""
+        self.change(loras=tuple(row for number, row in enumerate(self.form.loras) if number != index))
+
+    @guarded
+    def change_lora(self, index: int, weight: float) -> None:
+        """Set the weight of one."""
+        rows = enumerate(self.form.loras)
+        self.change(loras=tuple(replace(row, weight=weight) if number == index else row for number, row in rows))
+
+    @guarded
+    def add_lora_words(self, index: int) -> None:
+        """The trigger words that the prompt lacks for one, to its end."""
+        if index < len(self.form.loras):
+            words = missing_words(self.form.loras[index], self._model(), self.form.prompt)
+            self.change(prompt=with_words(self.form.prompt, words))
 
     @guarded
     def rename_character(self, old: str, new: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .advanced_view import chosen_model
 from .form import Form, Mode
 from .glyphs import GlyphButton, IconSource
 from .host import DocumentCard
 from .live_view import LiveView
 from .numbers import Number, Slider
-from .qt import Qt, QtCore, QtWidgets
+from .prompt_edit import PromptEdit as PromptEdit
+from .protocol.desk.loras import completion
+from .qt import Qt, QtWidgets
 from .widgets import Picture, Sentence, Toggle, column, row
 
 if TYPE_CHECKING:
@@ -25,53 +28,6 @@ MODES = (
 
 LIVE_OFF = "Live: small, quick pictures follow what you paint, as this mode would paint it. They stay in the docker."
 LIVE_ON = "Live is on. Click to turn it off."
-
-
-class PromptEdit(QtWidgets.QPlainTextEdit):
-    """A field of some lines. Shift+Return sends, Tab goes on to the next field."""
-
-    sent = QtCore.pyqtSignal()
-    edited = QtCore.pyqtSignal(str)
-
-    def __init__(self, asks: str, lines: int) -> None:
-        super().__init__()
-        self.setPlaceholderText(asks)
-        self.setTabChangesFocus(True)
-        metrics = self.fontMetrics()
-        self.setFixedHeight(round(metrics.lineSpacing() * lines + 2 * (self.document().documentMargin() + self.frameWidth())))
-        self.setMinimumWidth(60)
-        self.textChanged.connect(lambda: self.edited.emit(self.toPlainText()))
-
-    def put(self, words: str) -> None:
-        """Show other words without telling anybody; the cursor stays where it can."""
-        if words == self.toPlainText():
-            return
-        place = self.textCursor().position()
-        self.blockSignals(True)
-        self.setPlainText(words)
-        self.blockSignals(False)
-        cursor = self.textCursor()
-        cursor.setPosition(min(place, len(words.encode("utf-16-le")) // 2))
-        self.setTextCursor(cursor)
-
-    def event(self, event: Any) -> bool:
-        """Keep Shift+Return from Krita's own shortcuts while the field has the focus: it would be sent twice."""
-        if event.type() == QtCore.QEvent.Type.ShortcutOverride and _sends(event):
-            event.accept()
-            return True
-        return bool(super().event(event))
-
-    def keyPressEvent(self, event: Any) -> None:
-        """Shift+Return sends."""
-        if _sends(event):
-            self.sent.emit()
-        else:
-            super().keyPressEvent(event)
-
-
-def _sends(event: Any) -> bool:
-    shift = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
-    return shift and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 def aim(form: Form, document: DocumentCard | None) -> str:
@@ -123,7 +79,8 @@ class PromptView(QtWidgets.QWidget):
         self._presenter = presenter
         self.modes = {mode: self._mode_button(mode, words, tip) for mode, words, tip in MODES}
         self.prompt = PromptEdit("What is to be seen? Shift+Return generates.", 4)
-        self.prompt.setToolTip("Describe the picture. Shift+Return generates.")
+        self.prompt.setToolTip("Describe the picture. Shift+Return generates. After <lora: the model's LoRAs are listed.")
+        self.prompt.completes = lambda before: completion(before, chosen_model(presenter.models, presenter.form.model))
         self.change = Slider("Change", "How much Refine changes: low keeps what is there, 1 keeps nothing.", 0.05, 1.0)
         self.words = Sentence()
         self.generate = QtWidgets.QPushButton()

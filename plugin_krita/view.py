@@ -9,6 +9,7 @@ from .protocol.desk.state_line import Backend as Backend
 from .protocol.desk.state_line import Light as Light
 from .protocol.geometry import Bounds, Box, Point
 from .protocol.planes import Plane
+from .protocol.results import LoraInfo
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,8 @@ class Choice:
     guides: tuple[str, ...]
     adapters: tuple[str, ...]
     steps: int
+    loras: tuple[LoraInfo, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    """Textual inversions."""
+    unlisted: int = 0
+    """LoRAs and textual inversions that it has besides."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from plugin_krita.protocol.desk.loras import added
 from plugin_krita.protocol.geometry import Bounds, Box, Extent, Point
 from plugin_krita.protocol.planes import Layout, Plane
 
@@ -89,6 +90,20 @@ class FakePresenter:
     def change_person(self, index: int, **values: object) -> None:
         rows = self.form.persons
         self.change(persons=tuple(replace(row, **values) if place == index else row for place, row in enumerate(rows)))
+
+    def add_lora(self, name: str) -> None:
+        model = next((one for one in self.models if one.id == self.form.model), self.models[0] if self.models else None)
+        self.change(loras=added(self.form.loras, name, model))
+
+    def remove_lora(self, index: int) -> None:
+        self.change(loras=tuple(row for place, row in enumerate(self.form.loras) if place != index))
+
+    def change_lora(self, index: int, weight: float) -> None:
+        rows = self.form.loras
+        self.change(loras=tuple(replace(row, weight=weight) if place == index else row for place, row in enumerate(rows)))
+
+    def add_lora_words(self, index: int) -> None:
+        self.asked.append(("add_lora_words", index))
 
     def set_pose(self, points: tuple[Point, ...]) -> None:
         self.asked.append(("set_pose", points))

@@ -1,5 +1,7 @@
 # ruff: noqa: E402  (a program that finds the project beside it)
-"""A scripted worker that also paints: what is masked becomes one colour of the seed, all else stays."""
+"""A scripted worker that also paints: what is masked becomes one colour of the seed, all else stays. With `shown=NAME` it waits, once it
+has shown its previews, as others do with `hold=NAME`.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def similarity(seed: int) -> float:
 
 class Painter(Scripted):
     def models(self) -> tuple[ModelInfo, ...]:
-        return (ModelInfo("painting", "Paints one colour", "none", Extent(8, 8), subjects=True, steps=4),)
+        (scripted,) = super().models()
+        return (ModelInfo("painting", "Paints one colour", "none", Extent(8, 8), subjects=True, steps=4, loras=scripted.loras),)
 
     def run(self, job: Job, watch, rung: str | None) -> Outcome:
         if isinstance(job, AnalyseFaces):
@@ -52,6 +55,7 @@ class Painter(Scripted):
                 raise Cancelled
             watch.show(Plane(Layout.RGB8, Extent(6, 4), bytes([100 + step]) * 72), step)
             time.sleep(0.05)
+        self._hold(self._words(job).get("shown", ""), 1, watch)
         seeds = [job.sampling.seed + number for number in range(job.count)]
         return Pictures(tuple(MadePicture(self._paint(job, seed), seed, self._alike(job, seed)) for seed in seeds), "scripted")
 
