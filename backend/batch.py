@@ -22,7 +22,7 @@ from typing import Unpack
 from protocol.errors import InvalidRequest
 from protocol.jobs import Photos, PictureJob
 
-from .batchwork import Batch, Desk, Order, Record
+from .batchwork import Batch, BatchSession, Order, Record
 from .pictures import Results, picture_plane
 from .scripting import Options, Studio, portrait_job
 
@@ -80,20 +80,20 @@ def run_batch(studio: Studio, orders: Iterable[Order], out: str | Path, *, bar: 
         return []
     absent = {order.name for order in missing}
     record = Record(folder)
-    desk = studio.beside(Desk, record.client)
+    session = studio.beside(BatchSession, record.client)
     try:
         for order in orders:
             if order.name not in absent and (job_id := record.known(order.name)) is not None:  # saved, and killed before it could say so
-                desk.done(job_id)
+                session.done(job_id)
                 record.forget(order.name)
-        batch = Batch(desk, record, max(1, len(studio.status().devices)), partial(_save, folder))
+        batch = Batch(session, record, max(1, len(studio.status().devices)), partial(_save, folder))
         try:
             made = {order.name: path for order, path in tqdm(batch.run(missing), total=len(missing), disable=not bar, unit="job")}
         except KeyboardInterrupt:
             batch.cancel()
             raise
     finally:
-        desk.close()
+        session.close()
     return [made[order.name] for order in missing]
 
 

@@ -87,7 +87,7 @@ class Record:
         return uuid.uuid4().hex, {}
 
 
-class Desk(Session):
+class BatchSession(Session):
     """The client of a batch. What it leaves without a word goes on at the backend, and is found there by the record."""
 
     def begin(self, record: Record, name: str, job: PictureJob) -> str:
@@ -128,8 +128,8 @@ class _Begun:
 class Batch:
     """The orders at work, at most `most` at once. `save` keeps an order's pictures, and says where the first one is."""
 
-    def __init__(self, desk: Desk, record: Record, most: int, save: Callable[[Order, Results], Path]) -> None:
-        self._desk, self._record, self._most, self._save = desk, record, most, save
+    def __init__(self, session: BatchSession, record: Record, most: int, save: Callable[[Order, Results], Path]) -> None:
+        self._session, self._record, self._most, self._save = session, record, most, save
         self._begun: list[_Begun] = []
         self._failed: LikenessError | None = None
 
@@ -145,7 +145,7 @@ class Batch:
             for one in tuple(self._begun):
                 if (path := self._finish(one)) is not None:
                     yield one.order, path
-            self._desk.wait()
+            self._session.wait()
         if self._failed is not None:
             raise self._failed
 
@@ -153,30 +153,30 @@ class Batch:
         """Nobody wants what is at work."""
         for one in self._begun:
             self._record.forget(one.order.name)
-            self._desk.done(one.job_id)
+            self._session.done(one.job_id)
 
     def _begin(self, order: Order) -> None:
         try:
             job = order.make()
-            self._begun.append(_Begun(order, job, self._desk.begin(self._record, order.name, job)))
+            self._begun.append(_Begun(order, job, self._session.begin(self._record, order.name, job)))
         except LikenessError as error:
             self._fail(order, error)
 
     def _finish(self, one: _Begun) -> Path | None:
         try:
-            results = self._desk.look(one.job_id, one.job)
+            results = self._session.look(one.job_id, one.job)
         except (BackendUnavailable, ConnectionProblem):
             raise  # this says nothing of the job, which may still be there
         except LikenessError as error:
             self._begun.remove(one)
             self._fail(one.order, error)
-            self._desk.done(one.job_id)
+            self._session.done(one.job_id)
             return None
         if results is None:
             return None
         path = self._save(one.order, results)
         self._begun.remove(one)
-        self._desk.done(one.job_id)
+        self._session.done(one.job_id)
         self._record.forget(one.order.name)
         return path
 

@@ -21,7 +21,7 @@ from .. import images
 from ..faces import Face, Identity, draw_keypoints, embedding_of
 from ..models.adapters import Untyped
 from ..pipelines.engine import Watch
-from ..worker.desks import RememberingFaces
+from ..worker.loaded import RememberingFaces
 from .plain import Asked, Plain
 from .shapes import Shapes, random_engine
 from .timing import timer_for

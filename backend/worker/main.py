@@ -43,13 +43,13 @@ def _pipeline(options: argparse.Namespace) -> Pipeline:
     from ..deferred import defer
 
     defer()  # imports torch: late, so that a worker that draws nothing starts at once
-    from .studio import Studio
+    from .studio import StudioPipeline
 
     usual = defaults(os.environ)
     models = options.models or usual.models
     exactness = {name: getattr(options, name) for name in ("dtype", "storage", "compile", "graphs", "attention")}
     settings = replace(usual, models=models, model=options.model, device=options.device, **exactness)
-    return Studio(settings, options.characters)
+    return StudioPipeline(settings, options.characters)
 
 
 def _ahead(options: argparse.Namespace) -> None:

@@ -30,8 +30,8 @@ from ..models.recognisers import Digests
 from ..models.residency import Residency, Shuttle
 from ..pipe import Beat
 from ..workbench import device_and_dtype, find_model, hush
-from .desks import Desk, Desks, memory_budget
 from .footing import Asked, Ground, guide_nets, moves_weights, room_on, wears_loras
+from .loaded import LoadedModel, LoadedModels, memory_budget
 from .memory import Rung
 from .people import People
 from .register import Register
@@ -45,7 +45,7 @@ Floats = NDArray[np.float32]
 ALONE, TILES = "with nothing else loaded", "decoding in tiles"
 
 
-class Studio:
+class StudioPipeline:
     """Every kind of job. Opens models when they are first asked for; `budget` is the memory in bytes that they may fill together.
 
     `room` says how many bytes of the device a model's plan may use, and `shuttle` makes what moves weights; by default those of the device.
@@ -70,7 +70,7 @@ class Studio:
         self._room = room or (partial(room_on, self._device) if moves_weights(self._device) else None)
         self._ground = Ground(self._room, self._make_room, Asked.by(settings, self._device))
         hush()
-        self._desks = Desks(self._open, budget if budget is not None else memory_budget(self._device), self.free)
+        self._loaded = LoadedModels(self._open, budget if budget is not None else memory_budget(self._device), self.free)
         self._announce()
 
     @property
@@ -90,7 +90,7 @@ class Studio:
 
     def beat(self) -> Beat:
         """The device's memory and what is loaded."""
-        loaded = self._desks.names()
+        loaded = self._loaded.names()
         if not self._device.startswith("cuda"):
             memory = psutil.virtual_memory()
             return Beat(memory.total, memory.available, loaded, self._ground.sentence[:1000])
@@ -119,34 +119,34 @@ class Studio:
             case Embed():
                 return self._embed(job)
             case MakeCharacter():
-                return self._register.make(job, self._desk(job.model).eye())
+                return self._register.make(job, self._model(job.model).eye())
             case BlendCharacters():
-                return self._register.blend(job, self._desk(job.model).eyes())
+                return self._register.blend(job, self._model(job.model).eyes())
             case ImportCharacter():
-                return self._register.bring(job, lambda: self._desk(job.model).eye())
+                return self._register.bring(job, lambda: self._model(job.model).eye())
 
     # Inside ----------------------------------------------------------------------------------------------------------------------------
     def _draw(self, job: PictureJob, watch: Watch, rung: str | None) -> Pictures:
         began = time.monotonic()
-        desk = self._desk(job.model)
-        parts = desk.engine.parts
+        loaded = self._model(job.model)
+        parts = loaded.engine.parts
         nets = guide_nets(parts.model, job)
         with self._ground.under(parts, rung in (None, ALONE, TILES), nets, wears_loras(job)) as level:
             if level > Level.ALL:
-                desk.faces_away()
-            made = desk.engine.run(job, _EngineWatch(watch))
+                loaded.faces_away()
+            made = loaded.engine.run(job, _EngineWatch(watch))
         if rung is None and level is not self._ground.planned(parts, nets):
             rung = level.words
         pictures = tuple(MadePicture(images.to_plane(one.pixels), one.seed, _clipped(one.similarities)) for one in made)
-        return Pictures(pictures, desk.engine.parts.model.id[:80], time.monotonic() - began, rung)
+        return Pictures(pictures, loaded.engine.parts.model.id[:80], time.monotonic() - began, rung)
 
     def _analyse(self, job: AnalyseFaces) -> FacesOutcome:
-        eye = self._desk(job.model).eye()
+        eye = self._model(job.model).eye()
         who = self._people.identity(job.character, eye) if job.character is not None else None
         return FacesOutcome(tuple(_found(face, who) for face in eye.faces.analyse(images.to_rgb(job.picture))[:128]))
 
     def _embed(self, job: Embed) -> Embedded:
-        eye = self._desk(job.model).eye_for(job.adapter)
+        eye = self._model(job.model).eye_for(job.adapter)
         if job.shares:
             return Embedded(embedding_of(self._people.between(job.shares, eye)))
         return Embedded(embedding_of(eye.faces.identify([images.to_rgb(photo) for photo in job.photos], job.face)))
@@ -158,20 +158,20 @@ class Studio:
             found |= {recogniser.sha256: recogniser.name for recogniser in info.recognisers}
         return found
 
-    def _desk(self, model_id: str | None) -> Desk:
+    def _model(self, model_id: str | None) -> LoadedModel:
         """An opened model."""
-        return self._desks.get(model_id or self._settings.model)
+        return self._loaded.get(model_id or self._settings.model)
 
-    def _open(self, name: str) -> Desk:
+    def _open(self, name: str) -> LoadedModel:
         model = find_model(self._settings, name)
-        desk = Desk(model, self._settings, self._people, self._digests, self._ground.faces_there(model, *self._precision()))
+        loaded = LoadedModel(model, self._settings, self._people, self._digests, self._ground.faces_there(model, *self._precision()))
         if self._shuttle is not None:
-            desk.engine.parts.residency = Residency(desk.engine.parts.device, self._shuttle())
-        return desk
+            loaded.engine.parts.residency = Residency(loaded.engine.parts.device, self._shuttle())
+        return loaded
 
     def _make_room(self, needed: int) -> None:
         if self._room is not None:
-            self._desks.make_room(needed, self._room())
+            self._loaded.make_room(needed, self._room())
 
     def _announce(self) -> None:
         """What is planned for the model that is used by default, for whoever asks before the first picture."""
@@ -188,7 +188,7 @@ class Studio:
     @contextmanager
     def _alone(self) -> Generator[None]:
         """Only the model that was used last stays."""
-        self._desks.keep_one()
+        self._loaded.keep_one()
         yield
 
     @contextmanager
@@ -201,7 +201,7 @@ class Studio:
     def _tiled(self) -> Generator[None]:
         """The VAE works in tiles: less memory and more time, which the result names."""
         with self._alone(), self._ground.at_least(self._ground.levels[-1] if self._ground.levels else Level.ALL):
-            engines = [desk.engine for desk in self._desks.opened()]
+            engines = [loaded.engine for loaded in self._loaded.opened()]
             for engine in engines:
                 engine.always_tiled = True
             try:

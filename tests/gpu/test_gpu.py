@@ -91,9 +91,9 @@ def room_for(megabytes: float) -> Iterator[None]:
 
 def test_memory_that_is_really_full_goes_down_the_ladder_is_said_and_costs_the_next_job_nothing(tmp_path: Path) -> None:
     from backend.worker.memory import climb_down
-    from backend.worker.studio import Studio
+    from backend.worker.studio import StudioPipeline
 
-    studio = Studio(settings(tmp_path, "cuda", "float16"), tmp_path / "characters")
+    studio = StudioPipeline(settings(tmp_path, "cuda", "float16"), tmp_path / "characters")
     rungs: list[str | None] = []
 
     def run(job: PictureJob) -> Outcome:

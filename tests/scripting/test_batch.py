@@ -17,7 +17,7 @@ from scripted_worker import let_go
 
 from backend import batch
 from backend.batch import Order, from_csv, from_folder, run_batch
-from backend.batchwork import Desk, Record
+from backend.batchwork import BatchSession, Record
 from backend.scripting import Studio, portrait_job
 from backend.service import Service
 from protocol.errors import BadPicture, InvalidRequest, NoFace
@@ -164,24 +164,24 @@ def test_the_job_of_a_script_that_is_killed_is_taken_up_by_the_next_run(studio: 
 def test_a_killed_scripts_job_is_cancelled_when_its_order_says_something_else_now(studio: Studio, tmp_path: Path) -> None:
     record = Record(tmp_path)
     first = portrait_job(None, "steps=100000 step_s=0.02", seed=920, size=(8, 8))
-    desk = studio.beside(Desk, record.client)
-    old = desk.begin(record, "one", first)
+    session = studio.beside(BatchSession, record.client)
+    old = session.begin(record, "one", first)
     while not begun(studio, 920):
-        desk.look(old, first)
-    desk.close()
+        session.look(old, first)
+    session.close()
     run_batch(studio, [row("one", 921)], tmp_path, bar=False)
     assert studio.status().running == 0
     assert Record(tmp_path).known("one") is None
 
 
 def test_ctrl_c_cancels_what_a_batch_has_at_work(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(desk: Desk) -> None:
-        wait(desk)
+    def interrupted(session: BatchSession) -> None:
+        wait(session)
         if begun(studio, 930):
             raise KeyboardInterrupt
 
-    wait = Desk.wait
-    monkeypatch.setattr(Desk, "wait", interrupted)
+    wait = BatchSession.wait
+    monkeypatch.setattr(BatchSession, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run_batch(studio, [row("one", 930, "steps=100000 step_s=0.02")], tmp_path, bar=False)
     end = time.monotonic() + 300

@@ -30,11 +30,11 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 from backend.config import defaults
-from backend.worker.studio import Studio
+from backend.worker.studio import StudioPipeline
 from protocol.geometry import Extent, Point
 from protocol.jobs import Embedding, PictureJob, Sampling, Subject
 folder = Path(mkdtemp())
-studio = Studio(replace(defaults({}), device="cpu", models=folder), folder)
+studio = StudioPipeline(replace(defaults({}), device="cpu", models=folder), folder)
 class Watch:
     step = show = lambda self, *given: None
     cancelled = lambda self: False

@@ -20,10 +20,10 @@ from backend.models.part_sizes import parts_of
 from backend.models.parts import Parts
 from backend.models.residency import Residency
 from backend.pipelines.graphs import Graphs
-from backend.worker import desks as desks_module
+from backend.worker import loaded as loaded_module
 from backend.worker.footing import PICTURES, Asked, Footing, Ground, plan_for, wears_loras
 from backend.worker.memory import climb_down
-from backend.worker.studio import Studio
+from backend.worker.studio import StudioPipeline
 from protocol.errors import OutOfMemory
 from protocol.geometry import Extent
 from protocol.jobs import Lora, Photos, PictureJob, Sampling, Shortcut, Subject
@@ -41,12 +41,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def studio_on(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Studio]:
-    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+def studio_on(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., StudioPipeline]:
+    monkeypatch.setattr(loaded_module, "open_faces", lambda model, settings: FakeFaces())
     settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
 
-    def made(device: SmallDevice, room: int) -> Studio:
-        return Studio(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=lambda: device)
+    def made(device: SmallDevice, room: int) -> StudioPipeline:
+        return StudioPipeline(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=lambda: device)
 
     return made
 
@@ -56,7 +56,7 @@ def job(seed: int = 5, **more: object) -> PictureJob:
     return PictureJob("a person", subjects=(Subject(Photos((photo,))),), sampling=Sampling(seed=seed), preview_every=0, **more)
 
 
-def run(studio: Studio, asked: PictureJob, tried: list[str | None] | None = None) -> Pictures:
+def run(studio: StudioPipeline, asked: PictureJob, tried: list[str | None] | None = None) -> Pictures:
     def attempt(rung: str | None) -> Pictures:
         if tried is not None:
             tried.append(rung)
@@ -70,7 +70,7 @@ def bytes_of(made: Pictures) -> bytes:
 
 
 @pytest.fixture
-def usual(studio_on: Callable[..., Studio]) -> bytes:
+def usual(studio_on: Callable[..., StudioPipeline]) -> bytes:
     return bytes_of(run(studio_on(SmallDevice(), PLENTY), job()))
 
 
@@ -86,7 +86,7 @@ def face_adapter(models: Path) -> int:
 
 
 def test_the_plan_decides_where_pictures_begin_and_the_heartbeat_says_it(
-    studio_on: Callable[..., Studio], models: Path, usual: bytes
+    studio_on: Callable[..., StudioPipeline], models: Path, usual: bytes
 ) -> None:
     model = Model.open(models / "tiny-sdxl")
     for level in (Level.ENCODERS_AWAY, Level.STREAMED):
@@ -100,7 +100,7 @@ def test_the_plan_decides_where_pictures_begin_and_the_heartbeat_says_it(
         assert (device.moves("stream") != []) == (level is Level.STREAMED)
 
 
-def test_a_full_device_costs_one_rung_and_no_pixel(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+def test_a_full_device_costs_one_rung_and_no_pixel(studio_on: Callable[..., StudioPipeline], models: Path, usual: bytes) -> None:
     """The plan was made while there was room for everything; meanwhile another program took what the encoders need."""
     device = SmallDevice(weights(models, "image_encoder") - 1)
     studio = studio_on(device, PLENTY)
@@ -114,7 +114,7 @@ def test_a_full_device_costs_one_rung_and_no_pixel(studio_on: Callable[..., Stud
     assert tried == [None], "the next picture begins where this one ended"
 
 
-def test_each_rung_that_is_needed_is_reached(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+def test_each_rung_that_is_needed_is_reached(studio_on: Callable[..., StudioPipeline], models: Path, usual: bytes) -> None:
     sizes = {part.name: part for part in parts_of(Model.open(models / "tiny-sdxl"), 4)}
     phase = sizes["unet"].weights + sizes["identitynet"].weights + face_adapter(models)
     for capacity, level in ((phase + 1000, Level.TAKING_TURNS), (phase - 1, Level.NETS_STREAMED)):
@@ -124,7 +124,7 @@ def test_each_rung_that_is_needed_is_reached(studio_on: Callable[..., Studio], m
         assert device.peak <= capacity
 
 
-def test_below_the_last_rung_it_is_said_and_no_level_was_tried_twice(studio_on: Callable[..., Studio]) -> None:
+def test_below_the_last_rung_it_is_said_and_no_level_was_tried_twice(studio_on: Callable[..., StudioPipeline]) -> None:
     device = SmallDevice(1)
     studio = studio_on(device, PLENTY)
     with pytest.raises(OutOfMemory, match="layers are streamed"):
@@ -133,7 +133,7 @@ def test_below_the_last_rung_it_is_said_and_no_level_was_tried_twice(studio_on: 
     assert run(studio, job()).pictures
 
 
-def test_the_ladder_climbs_back_when_there_is_room_again(studio_on: Callable[..., Studio], models: Path, usual: bytes) -> None:
+def test_the_ladder_climbs_back_when_there_is_room_again(studio_on: Callable[..., StudioPipeline], models: Path, usual: bytes) -> None:
     device = SmallDevice(weights(models, "image_encoder") - 1)
     studio = studio_on(device, PLENTY)
     assert run(studio, job()).rung == Level.ENCODERS_AWAY.words
@@ -216,7 +216,7 @@ def test_a_shortcuts_lora_counts_as_one() -> None:
 
 def test_on_a_processor_there_are_no_levels(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its memory is one."""
-    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
-    studio = Studio(Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu"), tmp_path / "characters", PLENTY)
+    monkeypatch.setattr(loaded_module, "open_faces", lambda model, settings: FakeFaces())
+    studio = StudioPipeline(Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu"), tmp_path / "characters", PLENTY)
     assert [rung.name for rung in studio.ladder()] == ["all at once", "with nothing else loaded", "decoding in tiles"]
     assert studio.beat().plan == ""

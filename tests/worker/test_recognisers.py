@@ -19,7 +19,7 @@ from backend.models import recognisers
 from backend.models.recognisers import onnx_sha256
 from backend.readings import blend_of, identity_of_reading
 from backend.worker.serve import Watch
-from backend.worker.studio import Studio
+from backend.worker.studio import StudioPipeline
 from protocol.errors import InvalidRequest, ModelError, NameTaken
 from protocol.jobs import (
     AnalyseFaces,
@@ -102,25 +102,25 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("homes")
 
 
-def worker(models: Path, home: Path, name: str) -> Studio:
+def worker(models: Path, home: Path, name: str) -> StudioPipeline:
     """A worker with characters of its own, in the folder of this name."""
-    return Studio(Settings(models=models, logs=home, model="tiny", device="cpu"), home / name)
+    return StudioPipeline(Settings(models=models, logs=home, model="tiny", device="cpu"), home / name)
 
 
 @pytest.fixture(scope="module")
-def both(models: Path, home: Path) -> tuple[Studio, Studio]:
+def both(models: Path, home: Path) -> tuple[StudioPipeline, StudioPipeline]:
     return worker(models, home, "here"), worker(models, home, "there")
 
 
 @pytest.fixture
-def studio(both: tuple[Studio, Studio], home: Path) -> Studio:
+def studio(both: tuple[StudioPipeline, StudioPipeline], home: Path) -> StudioPipeline:
     for name in ("here", "there"):
         shutil.rmtree(home / name, ignore_errors=True)
     return both[0]
 
 
 @pytest.fixture
-def elsewhere(both: tuple[Studio, Studio], studio: Studio) -> Studio:
+def elsewhere(both: tuple[StudioPipeline, StudioPipeline], studio: StudioPipeline) -> StudioPipeline:
     """Another machine with the same models."""
     return both[1]
 
@@ -137,11 +137,11 @@ def photo(person: int, *others: int) -> Plane:
     return images.to_plane(picture)
 
 
-def make(studio: Studio, name: str, *photos: Plane, face: int | None = None) -> None:
+def make(studio: StudioPipeline, name: str, *photos: Plane, face: int | None = None) -> None:
     studio.run(MakeCharacter(name, photos, face), WATCH, None)
 
 
-def painted(studio: Studio, **more: object) -> bytes:
+def painted(studio: StudioPipeline, **more: object) -> bytes:
     job = PictureJob("a person", sampling=Sampling(seed=5), preview_every=0, **more)
     return bytes(studio.run(job, WATCH, None).pictures[0].picture.data)
 
@@ -169,7 +169,7 @@ def carried(home: Path, name: str, *, photos: bool = False) -> ImportCharacter |
 
 
 # Both ways of painting -----------------------------------------------------------------------------------------------------------------
-def test_one_character_works_with_instantid_and_faceid_alike_each_by_its_own_recogniser(studio: Studio, home: Path) -> None:
+def test_one_character_works_with_instantid_and_faceid_alike_each_by_its_own_recogniser(studio: StudioPipeline, home: Path) -> None:
     photos = Photos((photo(1), photo(2)))
     make(studio, "Anna", *photos.pictures)
     assert [reading.recogniser for reading in store(home).kept("Anna")[1]] == ["first"]
@@ -182,12 +182,14 @@ def test_one_character_works_with_instantid_and_faceid_alike_each_by_its_own_rec
     assert np.array_equal(readings["first"].places[0], readings["second"].places[0])
 
 
-def test_a_faceid_prompt_of_a_person_is_the_same_as_of_their_photo(studio: Studio) -> None:
+def test_a_faceid_prompt_of_a_person_is_the_same_as_of_their_photo(studio: StudioPipeline) -> None:
     assert painted(studio, **as_prompt(Photos((photo(1),)))) == painted(studio, image_prompts=(ImagePrompt(photo(1), adapter="faceid"),))
     assert painted(studio, **as_prompt(Photos((photo(1),)))) != painted(studio, **as_prompt(Photos((photo(2),))))
 
 
-def test_a_character_of_embeddings_alone_paints_the_same_bytes_as_the_original(studio: Studio, elsewhere: Studio, home: Path) -> None:
+def test_a_character_of_embeddings_alone_paints_the_same_bytes_as_the_original(
+    studio: StudioPipeline, elsewhere: StudioPipeline, home: Path
+) -> None:
     make(studio, "Anna", photo(1), photo(2))
     both = [painted(studio, **way(Character("Anna"))) for way in (as_subject, as_prompt)]
     elsewhere.run(carried(home, "Anna"), WATCH, None)
@@ -195,7 +197,9 @@ def test_a_character_of_embeddings_alone_paints_the_same_bytes_as_the_original(s
     assert [painted(elsewhere, **way(Character("Anna"))) for way in (as_subject, as_prompt)] == both
 
 
-def test_faceid_plus_looks_at_the_characters_first_photo_or_at_a_picture_beside_it(studio: Studio, elsewhere: Studio, home: Path) -> None:
+def test_faceid_plus_looks_at_the_characters_first_photo_or_at_a_picture_beside_it(
+    studio: StudioPipeline, elsewhere: StudioPipeline, home: Path
+) -> None:
     make(studio, "Anna", photo(1), photo(2))
     by_name = painted(studio, **as_prompt(Character("Anna"), "faceid-plusv2"))
     assert by_name == painted(studio, **as_prompt(Photos((photo(1), photo(2))), "faceid-plusv2"))
@@ -205,7 +209,7 @@ def test_faceid_plus_looks_at_the_characters_first_photo_or_at_a_picture_beside_
     assert by_name == painted(elsewhere, **as_prompt(Character("Anna"), "faceid-plusv2", photo(1)))
 
 
-def test_the_second_recogniser_reads_the_face_that_was_chosen_for_the_first(studio: Studio) -> None:
+def test_the_second_recogniser_reads_the_face_that_was_chosen_for_the_first(studio: StudioPipeline) -> None:
     make(studio, "Ben", photo(1, 2), face=1)
     make(studio, "Alone", photo(2))
 
@@ -216,14 +220,14 @@ def test_the_second_recogniser_reads_the_face_that_was_chosen_for_the_first(stud
     assert read("Ben") @ read("Alone") / np.linalg.norm(read("Ben")) / np.linalg.norm(read("Alone")) > 0.99
 
 
-def test_an_adapter_that_looks_at_pictures_does_not_take_a_person(studio: Studio) -> None:
+def test_an_adapter_that_looks_at_pictures_does_not_take_a_person(studio: StudioPipeline) -> None:
     make(studio, "Anna", photo(1))
     with pytest.raises(InvalidRequest, match="not at who somebody is"):
         painted(studio, **as_prompt(Character("Anna"), "plus"))
 
 
 # Mismatches ----------------------------------------------------------------------------------------------------------------------------
-def test_numbers_of_another_recogniser_are_refused_wherever_they_come_from(studio: Studio) -> None:
+def test_numbers_of_another_recogniser_are_refused_wherever_they_come_from(studio: StudioPipeline) -> None:
     make(studio, "Anna", photo(1))
     first, second = (studio.run(Embed(shares=(Share("Anna"),), adapter=adapter), WATCH, None).who for adapter in (None, "faceid"))
     assert len({first.recogniser, second.recogniser}) == 2
@@ -237,7 +241,7 @@ def test_numbers_of_another_recogniser_are_refused_wherever_they_come_from(studi
 
 
 def test_a_character_that_another_recogniser_read_is_refused_with_its_name_unless_photos_are_there(
-    studio: Studio, elsewhere: Studio, home: Path
+    studio: StudioPipeline, elsewhere: StudioPipeline, home: Path
 ) -> None:
     make(studio, "Anna", photo(1))
     elsewhere.run(carried(home, "Anna"), WATCH, None)  # read by `first` alone
@@ -247,7 +251,9 @@ def test_a_character_that_another_recogniser_read_is_refused_with_its_name_unles
     assert painted(elsewhere, **as_prompt(Character("Anna"))) == painted(studio, **as_prompt(Character("Anna")))
 
 
-def test_a_file_of_a_recogniser_that_is_not_installed_needs_its_photos(studio: Studio, elsewhere: Studio, home: Path) -> None:
+def test_a_file_of_a_recogniser_that_is_not_installed_needs_its_photos(
+    studio: StudioPipeline, elsewhere: StudioPipeline, home: Path
+) -> None:
     make(studio, "Anna", photo(1))
     foreign = replace(store(home).kept("Anna")[1][0], recogniser="free-faces", sha256="f" * 64)
     job = replace(carried(home, "Anna"), readings=(foreign,))
@@ -282,7 +288,7 @@ def test_a_recogniser_that_is_not_the_file_of_model_toml_is_refused(models: Path
 
 
 # Blends, lists, older versions ---------------------------------------------------------------------------------------------------------
-def test_a_blend_is_one_for_every_recogniser_of_the_model(studio: Studio, home: Path) -> None:
+def test_a_blend_is_one_for_every_recogniser_of_the_model(studio: StudioPipeline, home: Path) -> None:
     make(studio, "Anna", photo(1))
     make(studio, "Ben", photo(2))
     shares = Share("Anna", 1.0), Share("Ben", 0.5)
@@ -298,7 +304,7 @@ def test_a_blend_is_one_for_every_recogniser_of_the_model(studio: Studio, home: 
     assert painted(studio, **as_prompt(Character("Child"))) != painted(studio, **as_prompt(Character("Anna")))
 
 
-def test_an_average_counts_photos_as_people(studio: Studio) -> None:
+def test_an_average_counts_photos_as_people(studio: StudioPipeline) -> None:
     make(studio, "Anna", photo(1))
     make(studio, "Ben", photo(2))
     studio.run(BlendCharacters("Both", (Share("Anna"), Share("Ben"))), WATCH, None)
@@ -308,7 +314,7 @@ def test_an_average_counts_photos_as_people(studio: Studio) -> None:
         studio.run(BlendCharacters("Also", (Share("Anna"),), photos=(photo(3),)), WATCH, None)
 
 
-def test_models_are_told_with_their_recognisers_and_who_reads_with_them(studio: Studio, models: Path) -> None:
+def test_models_are_told_with_their_recognisers_and_who_reads_with_them(studio: StudioPipeline, models: Path) -> None:
     tiny = next(model for model in studio.models() if model.id == "tiny")
     assert [(one.name, one.readers, one.licence) for one in tiny.recognisers] == [
         ("first", ("instantid",), "free"),
@@ -329,7 +335,7 @@ def as_an_older_version_kept_it(home: Path, name: str) -> None:
 
 @pytest.mark.parametrize("face", [None, 1])
 def test_a_character_of_an_older_version_is_painted_as_before_and_known_by_its_recogniser_from_then_on(
-    studio: Studio, home: Path, face: int | None
+    studio: StudioPipeline, home: Path, face: int | None
 ) -> None:
     make(studio, "Anna", photo(1, 3), photo(2, 4), face=face)
     before, (reading,) = painted(studio, **as_subject(Character("Anna"))), store(home).kept("Anna")[1]
@@ -339,7 +345,7 @@ def test_a_character_of_an_older_version_is_painted_as_before_and_known_by_its_r
     assert store(home).kept("Anna")[1] == (reading,)
 
 
-def test_a_blend_of_an_older_version_is_painted_as_before(studio: Studio, home: Path) -> None:
+def test_a_blend_of_an_older_version_is_painted_as_before(studio: StudioPipeline, home: Path) -> None:
     make(studio, "Anna", photo(1))
     make(studio, "Ben", photo(2))
     studio.run(BlendCharacters("Child", (Share("Anna"), Share("Ben"))), WATCH, None)

@@ -18,9 +18,9 @@ from backend.models.bundle import Model
 from backend.pictures import Part, picture_plane
 from backend.pipe import encode_outcome
 from backend.pipelines.engine import Engine
-from backend.worker import desks as desks_module
+from backend.worker import loaded as loaded_module
 from backend.worker.memory import climb_down
-from backend.worker.studio import Studio
+from backend.worker.studio import StudioPipeline
 from protocol.errors import Cancelled, InvalidRequest, NameTaken, NoFace, NumericalFailure, OutOfMemory, UnknownModel
 from protocol.geometry import Extent
 from protocol.jobs import AnalyseFaces, BlendCharacters, Character, Embed, MakeCharacter, Photos, PictureJob, Sampling, Share, Subject
@@ -68,10 +68,10 @@ def faces() -> CountingFaces:
 
 
 @pytest.fixture
-def studio(models: Path, faces: CountingFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
-    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: faces)
+def studio(models: Path, faces: CountingFaces, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudioPipeline:
+    monkeypatch.setattr(loaded_module, "open_faces", lambda model, settings: faces)
     settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
-    return Studio(settings, tmp_path / "characters")
+    return StudioPipeline(settings, tmp_path / "characters")
 
 
 def photo(value: int) -> Plane:
@@ -82,16 +82,16 @@ def job(**more: object) -> PictureJob:
     return PictureJob("a person", sampling=Sampling(seed=5), preview_every=1, **more)
 
 
-def anna(studio: Studio, *photos: Plane) -> None:
+def anna(studio: StudioPipeline, *photos: Plane) -> None:
     studio.run(MakeCharacter("Anna", photos or (photo(10),)), Watch(), None)
 
 
-def embedding(studio: Studio, name: str) -> np.ndarray:
+def embedding(studio: StudioPipeline, name: str) -> np.ndarray:
     who = studio.run(Embed(shares=(Share(name),)), Watch(), None).who
     return np.frombuffer(bytes.fromhex(who.numbers), dtype="<f4")
 
 
-def test_the_picture_is_the_engines_own_byte_for_byte(studio: Studio, models: Path) -> None:
+def test_the_picture_is_the_engines_own_byte_for_byte(studio: StudioPipeline, models: Path) -> None:
     asked = job(subjects=(Subject(Photos((photo(10),))),), count=2)
     outcome = studio.run(asked, Watch(), None)
     direct = Engine(Model.open(models / "tiny-sdxl"), FakeFaces()).run(asked)
@@ -102,7 +102,7 @@ def test_the_picture_is_the_engines_own_byte_for_byte(studio: Studio, models: Pa
     encode_outcome(outcome)
 
 
-def test_progress_and_previews_are_told(studio: Studio) -> None:
+def test_progress_and_previews_are_told(studio: StudioPipeline) -> None:
     watch = Watch()
     studio.run(job(count=2), watch, None)
     assert watch.steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -110,7 +110,7 @@ def test_progress_and_previews_are_told(studio: Studio) -> None:
     assert watch.shown
 
 
-def test_a_cancelled_job_stops_at_the_next_step(studio: Studio) -> None:
+def test_a_cancelled_job_stops_at_the_next_step(studio: StudioPipeline) -> None:
     watch = Watch(stop_at=1)
     with pytest.raises(Cancelled):
         studio.run(job(count=4), watch, None)
@@ -133,10 +133,10 @@ class Full:
 
 @pytest.mark.parametrize(("part", "call"), [("unet", 1), ("unet", 2), ("text_encoder", 1), ("vae.decoder", 1)])
 def test_memory_that_is_full_at_any_step_is_retried_down_the_ladder_then_said_and_the_next_job_succeeds(
-    studio: Studio, part: str, call: int
+    studio: StudioPipeline, part: str, call: int
 ) -> None:
     clean = studio.run(job(), Watch(), None)
-    parts = studio._desk(None).engine.parts
+    parts = studio._model(None).engine.parts
     module = parts.base["vae"].decoder if part == "vae.decoder" else parts.base[part]
 
     def down_the_ladder() -> Pictures:
@@ -157,8 +157,8 @@ def test_memory_that_is_full_at_any_step_is_retried_down_the_ladder_then_said_an
     assert bytes(after.pictures[0].picture.data) == bytes(clean.pictures[0].picture.data)
 
 
-def test_a_picture_of_numbers_that_are_none_is_said_and_not_painted(studio: Studio) -> None:
-    vae = studio._desk(None).engine.parts.base["vae"]
+def test_a_picture_of_numbers_that_are_none_is_said_and_not_painted(studio: StudioPipeline) -> None:
+    vae = studio._model(None).engine.parts.base["vae"]
     handle = vae.decoder.register_forward_hook(lambda module, inputs, output: output * float("nan"))
     with pytest.raises(NumericalFailure, match="no colours"):
         studio.run(job(), Watch(), None)
@@ -174,9 +174,9 @@ def test_models_stay_loaded_within_the_memory_budget_and_no_further(
         shutil.copytree(models / "tiny-sdxl", models / "twin")
         config = models / "twin" / "model.toml"
         config.write_text(config.read_text().replace("tiny-sdxl", "twin"))
-    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+    monkeypatch.setattr(loaded_module, "open_faces", lambda model, settings: FakeFaces())
     settings = Settings(models=models, logs=tmp_path, model="tiny-sdxl", device="cpu")
-    studio = Studio(settings, tmp_path / "characters", budget)
+    studio = StudioPipeline(settings, tmp_path / "characters", budget)
     first = studio.run(job(), Watch(), None)
     studio.run(job(model="twin"), Watch(), None)
     assert studio.beat().loaded == stay
@@ -184,7 +184,7 @@ def test_models_stay_loaded_within_the_memory_budget_and_no_further(
     assert bytes(again.pictures[0].picture.data) == bytes(first.pictures[0].picture.data)
 
 
-def test_the_second_picture_of_a_photo_does_not_analyse_it_again(studio: Studio, faces: CountingFaces) -> None:
+def test_the_second_picture_of_a_photo_does_not_analyse_it_again(studio: StudioPipeline, faces: CountingFaces) -> None:
     for seed in (1, 2):
         studio.run(replace(job(subjects=(Subject(Photos((photo(10),))),)), sampling=Sampling(seed=seed)), Watch(), None)
     assert faces.identified == 1
@@ -192,7 +192,7 @@ def test_the_second_picture_of_a_photo_does_not_analyse_it_again(studio: Studio,
     assert faces.identified == 2
 
 
-def test_a_character_is_drawn_as_its_photos_are_and_without_analysing_them(studio: Studio, faces: CountingFaces) -> None:
+def test_a_character_is_drawn_as_its_photos_are_and_without_analysing_them(studio: StudioPipeline, faces: CountingFaces) -> None:
     by_photos = studio.run(job(subjects=(Subject(Photos((photo(10), photo(12)))),)), Watch(), None)
     anna(studio, photo(10), photo(12))
     before = faces.identified
@@ -201,7 +201,7 @@ def test_a_character_is_drawn_as_its_photos_are_and_without_analysing_them(studi
     assert faces.identified == before
 
 
-def test_a_made_character_tells_scores_likeness_of_its_photos_and_a_thumbnail(studio: Studio, tmp_path: Path) -> None:
+def test_a_made_character_tells_scores_likeness_of_its_photos_and_a_thumbnail(studio: StudioPipeline, tmp_path: Path) -> None:
     card = studio.run(MakeCharacter("Anna", (photo(10), photo(200))), Watch(), None).card
     assert card.scores == pytest.approx((0.9, 0.9))
     assert len(card.alike) == 2
@@ -211,7 +211,7 @@ def test_a_made_character_tells_scores_likeness_of_its_photos_and_a_thumbnail(st
     assert [kept.name for kept in CharacterStore(tmp_path / "characters").cards()] == ["Anna"]
 
 
-def test_a_person_made_from_a_region_of_the_canvas_is_the_one_of_the_photo_alone(studio: Studio, tmp_path: Path) -> None:
+def test_a_person_made_from_a_region_of_the_canvas_is_the_one_of_the_photo_alone(studio: StudioPipeline, tmp_path: Path) -> None:
     """Two people side by side in one canvas; only the region goes to the backend, and only the region is kept."""
     canvas = np.hstack([images.to_rgb(photo(10)), images.to_rgb(photo(200))])
     anna(studio, picture_plane(Part(canvas, (0, 0, 40, 40))))
@@ -223,7 +223,7 @@ def test_a_person_made_from_a_region_of_the_canvas_is_the_one_of_the_photo_alone
         assert (kept.extent, bytes(kept.data)) == (photo(value).extent, bytes(photo(value).data))
 
 
-def test_making_the_same_again_is_fine_and_another_under_its_name_is_not(studio: Studio) -> None:
+def test_making_the_same_again_is_fine_and_another_under_its_name_is_not(studio: StudioPipeline) -> None:
     anna(studio)
     anna(studio)
     with pytest.raises(NameTaken):
@@ -231,13 +231,13 @@ def test_making_the_same_again_is_fine_and_another_under_its_name_is_not(studio:
     studio.run(MakeCharacter("Anna", (photo(99),), replace=True), Watch(), None)
 
 
-def test_a_photo_without_a_face_makes_nobody(studio: Studio, tmp_path: Path) -> None:
+def test_a_photo_without_a_face_makes_nobody(studio: StudioPipeline, tmp_path: Path) -> None:
     with pytest.raises(NoFace):
         studio.run(MakeCharacter("Nobody", (Plane(Layout.RGB8, Extent(8, 8), bytes(192)),)), Watch(), None)
     assert CharacterStore(tmp_path / "characters").cards() == []
 
 
-def test_faces_are_told_with_their_likeness_to_a_character(studio: Studio) -> None:
+def test_faces_are_told_with_their_likeness_to_a_character(studio: StudioPipeline) -> None:
     anna(studio)
     own = studio.run(AnalyseFaces(photo(10), "Anna"), Watch(), None).faces
     other = studio.run(AnalyseFaces(photo(200), "Anna"), Watch(), None).faces
@@ -248,7 +248,7 @@ def test_faces_are_told_with_their_likeness_to_a_character(studio: Studio) -> No
         studio.run(AnalyseFaces(photo(10), "Ben"), Watch(), None)
 
 
-def test_a_blend_lies_between_and_has_the_norm_of_its_parts(studio: Studio) -> None:
+def test_a_blend_lies_between_and_has_the_norm_of_its_parts(studio: StudioPipeline) -> None:
     anna(studio)
     studio.run(MakeCharacter("Ben", (photo(200),)), Watch(), None)
     studio.run(BlendCharacters("Child", (Share("Anna", 1.0), Share("Ben", 1.0))), Watch(), None)
@@ -262,7 +262,7 @@ def test_a_blend_lies_between_and_has_the_norm_of_its_parts(studio: Studio) -> N
     assert np.linalg.norm(people["Child"]) == pytest.approx((np.linalg.norm(people["Anna"]) + np.linalg.norm(people["Ben"])) / 2, rel=1e-4)
 
 
-def test_a_blend_with_weight_zero_for_one_is_the_other(studio: Studio) -> None:
+def test_a_blend_with_weight_zero_for_one_is_the_other(studio: StudioPipeline) -> None:
     anna(studio)
     studio.run(MakeCharacter("Ben", (photo(200),)), Watch(), None)
     studio.run(BlendCharacters("Twin", (Share("Anna", 1.0), Share("Ben", 0.0))), Watch(), None)
@@ -271,9 +271,9 @@ def test_a_blend_with_weight_zero_for_one_is_the_other(studio: Studio) -> None:
         studio.run(BlendCharacters("Nobody", (Share("Anna", 0.0),)), Watch(), None)
 
 
-def test_the_lowest_rung_draws_too_and_leaves_the_model_as_it_was(studio: Studio) -> None:
+def test_the_lowest_rung_draws_too_and_leaves_the_model_as_it_was(studio: StudioPipeline) -> None:
     usual = studio.run(job(), Watch(), None)
-    engine = studio._desk(None).engine
+    engine = studio._model(None).engine
     last = studio.ladder()[-1]
     with last.way():
         assert engine.always_tiled
@@ -282,19 +282,19 @@ def test_the_lowest_rung_draws_too_and_leaves_the_model_as_it_was(studio: Studio
     assert bytes(studio.run(job(), Watch(), None).pictures[0].picture.data) == bytes(usual.pictures[0].picture.data)
 
 
-def test_models_are_told_with_what_they_can_do(studio: Studio) -> None:
+def test_models_are_told_with_what_they_can_do(studio: StudioPipeline) -> None:
     first = studio.models()[0]
     assert (first.id, first.extent, first.subjects, first.steps) == ("tiny-sdxl", SIXTEEN, True, 2)
     assert {kind.value for kind in first.guides} >= {"depth", "skeleton"}
     assert len(first.adapters) == 4
 
 
-def test_an_unknown_model_is_said(studio: Studio) -> None:
+def test_an_unknown_model_is_said(studio: StudioPipeline) -> None:
     with pytest.raises(UnknownModel):
         studio.run(job(model="../../etc/passwd"), Watch(), None)
 
 
-def test_the_heartbeat_tells_memory_and_what_is_loaded(studio: Studio) -> None:
+def test_the_heartbeat_tells_memory_and_what_is_loaded(studio: StudioPipeline) -> None:
     beat = studio.beat()
     assert (beat.memory_total or 0) > (beat.memory_free or 0) > 0
     assert studio.beat().loaded == ()

@@ -14,10 +14,10 @@ from tiny_models import FakeFaces, tiny_model
 from backend.config import Settings
 from backend.models.bundle import Model
 from backend.models.memory_plan import Level
-from backend.worker import desks as desks_module
 from backend.worker import footing as footing_module
+from backend.worker import loaded as loaded_module
 from backend.worker.footing import guide_nets, plan_for
-from backend.worker.studio import Studio
+from backend.worker.studio import StudioPipeline
 from protocol.errors import InvalidRequest
 from protocol.jobs import Guide, GuideKind, Photos, PictureJob, Sampling, Subject
 
@@ -35,11 +35,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fleet(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Studio, dict[str, SmallDevice]]]:
+def fleet(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[StudioPipeline, dict[str, SmallDevice]]]:
     """A studio with so much room, and a device for each model's moves, in the order in which the models are opened."""
-    monkeypatch.setattr(desks_module, "open_faces", lambda model, settings: FakeFaces())
+    monkeypatch.setattr(loaded_module, "open_faces", lambda model, settings: FakeFaces())
 
-    def made(room: int, budget: int = PLENTY) -> tuple[Studio, list[SmallDevice]]:
+    def made(room: int, budget: int = PLENTY) -> tuple[StudioPipeline, list[SmallDevice]]:
         devices: list[SmallDevice] = []
 
         def shuttle() -> SmallDevice:
@@ -47,12 +47,12 @@ def fleet(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
             return devices[-1]
 
         settings = Settings(models=models, logs=tmp_path, model="one", device="cpu")
-        return Studio(settings, tmp_path / "characters", budget, room=lambda: room, shuttle=shuttle), devices
+        return StudioPipeline(settings, tmp_path / "characters", budget, room=lambda: room, shuttle=shuttle), devices
 
     return made
 
 
-def drawn(studio: Studio, name: str, rung: str | None = None, **more: object) -> bytes:
+def drawn(studio: StudioPipeline, name: str, rung: str | None = None, **more: object) -> bytes:
     job = PictureJob(
         "a person", model=name, subjects=(Subject(Photos((noise(1),))),), sampling=Sampling(steps=1, seed=5), preview_every=0, **more
     )
@@ -67,7 +67,7 @@ def room_for(models: Path, level: Level, guides: tuple[Path, ...] = ()) -> int:
     return next(room for room in range(200_000, 60_000_000, 50_000) if plan_for(model, 4, room, None, guides).level <= level)
 
 
-def test_with_room_for_all_every_model_stays_on_the_device(fleet: Callable[..., tuple[Studio, list[SmallDevice]]]) -> None:
+def test_with_room_for_all_every_model_stays_on_the_device(fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]]) -> None:
     studio, devices = fleet(PLENTY)
     for name in NAMES:
         drawn(studio, name)
@@ -75,7 +75,7 @@ def test_with_room_for_all_every_model_stays_on_the_device(fleet: Callable[..., 
 
 
 def test_without_it_the_one_used_longest_ago_waits_and_comes_back_without_being_read_again(
-    fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path
+    fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]], models: Path
 ) -> None:
     alone, first = fleet(PLENTY)
     drawn(alone, "one")
@@ -86,18 +86,18 @@ def test_without_it_the_one_used_longest_ago_waits_and_comes_back_without_being_
     assert not devices[0].here, "the first waits"
     assert devices[1].here
     assert devices[2].here
-    parts = studio._desks.opened()[0].engine.parts
+    parts = studio._loaded.opened()[0].engine.parts
     assert parts.model.id == "one"
     unet = parts.unet
     assert drawn(studio, "one") == pictures["one"]
-    assert studio._desks.opened()[-1].engine.parts.unet is unet
+    assert studio._loaded.opened()[-1].engine.parts.unet is unet
     assert not devices[1].here, "now the second was used the longest time ago"
     assert drawn(studio, "two") == pictures["two"]
     assert len(devices) == 3, "no model was opened again"
 
 
 def test_the_model_in_use_has_all_the_room_even_when_there_is_too_little(
-    fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path
+    fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]], models: Path
 ) -> None:
     studio, devices = fleet(room_for(models, Level.TAKING_TURNS))
     for name in ("one", "two", "one", "one"):
@@ -107,7 +107,7 @@ def test_the_model_in_use_has_all_the_room_even_when_there_is_too_little(
 
 
 def test_beyond_the_budget_of_all_memory_the_longest_unused_is_closed_never_the_one_in_use(
-    fleet: Callable[..., tuple[Studio, list[SmallDevice]]],
+    fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]],
 ) -> None:
     studio, devices = fleet(PLENTY, budget=1)
     for name in ("one", "two"):
@@ -116,7 +116,7 @@ def test_beyond_the_budget_of_all_memory_the_longest_unused_is_closed_never_the_
     assert len(devices) == 2
 
 
-def test_a_guide_brings_its_controlnet_into_the_plan(fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path) -> None:
+def test_a_guide_brings_its_controlnet_into_the_plan(fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]], models: Path) -> None:
     """With room for everything but the ControlNet: pictures without it at one level, with it at the next, and nothing failed between."""
     room = room_for(models, Level.ALL)
     model = Model.open(models / "one")
@@ -135,7 +135,7 @@ def test_a_guide_brings_its_controlnet_into_the_plan(fleet: Callable[..., tuple[
     assert Level.ALL.words in studio.beat().plan
 
 
-def test_the_plan_is_shown_before_the_first_picture(fleet: Callable[..., tuple[Studio, list[SmallDevice]]], models: Path) -> None:
+def test_the_plan_is_shown_before_the_first_picture(fleet: Callable[..., tuple[StudioPipeline, list[SmallDevice]]], models: Path) -> None:
     studio, _ = fleet(room_for(models, Level.TAKING_TURNS))
     assert studio.beat().plan.startswith("one: ")
     assert Level.TAKING_TURNS.words in studio.beat().plan
@@ -155,12 +155,12 @@ def test_face_models_follow_the_plan_and_leave_the_device_when_it_is_full(
         opened.append(providers)
         return FakeFaces()
 
-    monkeypatch.setattr(desks_module, "open_faces", opening)
+    monkeypatch.setattr(loaded_module, "open_faces", opening)
     monkeypatch.setattr(footing_module, "faces_may_be_there", lambda settings, device: settings.faces == "auto")
 
-    def studio(room: int, faces: str) -> Studio:
+    def studio(room: int, faces: str) -> StudioPipeline:
         settings = Settings(models=models, logs=tmp_path, model="one", device="cpu", faces=faces)
-        return Studio(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=SmallDevice)
+        return StudioPipeline(settings, tmp_path / "characters", PLENTY, room=lambda: room, shuttle=SmallDevice)
 
     for room, faces in ((PLENTY, "cpu"), (room_for(models, Level.ALL), "auto")):
         drawn(studio(room, faces), "one")
@@ -179,4 +179,4 @@ def test_face_models_follow_the_plan_and_leave_the_device_when_it_is_full(
 def test_another_word_for_where_faces_are_read_is_refused(models: Path, tmp_path: Path) -> None:
     settings = Settings(models=models, logs=tmp_path, model="two", device="cpu", faces="gpu")
     with pytest.raises(InvalidRequest, match="one of cpu, auto"):
-        drawn(Studio(settings, tmp_path / "characters", PLENTY), "two")
+        drawn(StudioPipeline(settings, tmp_path / "characters", PLENTY), "two")

@@ -40,50 +40,50 @@ def memory_budget(device: str) -> int:
     return waiting
 
 
-class Desks:
+class LoadedModels:
     """The opened models, in the order of their last use, within a budget of bytes. The one in use stays, whatever it takes.
 
     A model's size is that of its weight files until they are read, in the precision they are read to; then what really lies in memory.
     """
 
-    def __init__(self, open_: Callable[[str], Desk], budget: int, free: Callable[[], None]) -> None:
+    def __init__(self, open_: Callable[[str], LoadedModel], budget: int, free: Callable[[], None]) -> None:
         self._open, self._budget, self._free = open_, budget, free
-        self._desks: OrderedDict[str, Desk] = OrderedDict()
+        self._models: OrderedDict[str, LoadedModel] = OrderedDict()
 
-    def get(self, name: str) -> Desk:
+    def get(self, name: str) -> LoadedModel:
         """The model `name`, opened; others leave when they would not all fit, the one that was not used for the longest time first."""
-        if name not in self._desks:
-            self._desks[name] = self._open(name)
-        self._desks.move_to_end(name)
-        while len(self._desks) > 1 and sum(desk.size() for desk in self._desks.values()) > self._budget:
-            self._desks.popitem(last=False)
+        if name not in self._models:
+            self._models[name] = self._open(name)
+        self._models.move_to_end(name)
+        while len(self._models) > 1 and sum(model.size() for model in self._models.values()) > self._budget:
+            self._models.popitem(last=False)
             self._free()
-        return self._desks[name]
+        return self._models[name]
 
     def make_room(self, needed: int, room: int) -> None:
         """Have models wait in the processor's memory until those left on the device, and `needed` bytes for the one used last, take no more
         than `room` together: the one that was not used for the longest time first."""
-        others = list(self._desks.values())[:-1]
-        for desk in others:
+        others = list(self._models.values())[:-1]
+        for model in others:
             if sum(other.on_device() for other in others) + needed <= room:
                 return
-            if desk.on_device():
-                desk.engine.parts.park()
+            if model.on_device():
+                model.engine.parts.park()
                 self._free()
 
     def keep_one(self) -> None:
         """Close all but the one that was used last."""
-        while len(self._desks) > 1:
-            self._desks.popitem(last=False)
+        while len(self._models) > 1:
+            self._models.popitem(last=False)
         self._free()
 
     def names(self) -> tuple[str, ...]:
         """The opened models, the last one used last."""
-        return tuple(self._desks)
+        return tuple(self._models)
 
-    def opened(self) -> list[Desk]:
-        """The desks, the last one used last."""
-        return list(self._desks.values())
+    def opened(self) -> list[LoadedModel]:
+        """The models, the last one used last."""
+        return list(self._models.values())
 
 
 class RememberingFaces:
@@ -116,7 +116,7 @@ class RememberingFaces:
         return self._known[key]
 
 
-class Desk:
+class LoadedModel:
     """One opened model, with its recognisers: the one in its face models at once, others when an adapter asks for them."""
 
     def __init__(self, model: Model, settings: Settings, people: People, digests: Digests, faces_there: bool = False) -> None:
