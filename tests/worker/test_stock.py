@@ -68,7 +68,8 @@ def test_another_models_folder_is_news_too(models: Path) -> None:
 
 
 def many(count: int, size: int) -> tuple[ModelInfo, ...]:
-    info = ModelInfo("m", "M", "sdxl", Extent(64, 64), loras=tuple(LoraInfo(f"{n:03d}", triggers=("t" * size, "u" * size)) for n in range(count)))
+    loras = tuple(LoraInfo(f"{n:03d}", triggers=("t" * size, "u" * size)) for n in range(count))
+    info = ModelInfo("m", "M", "sdxl", Extent(64, 64), loras=loras)
     return info, replace(info, id="other", loras=(), embeddings=("one", "two"))
 
 
