@@ -17,22 +17,21 @@ from ..faces import FaceAnalyser
 from ..images import save_png
 from ..progress import Bar, Watch
 from ..training.judge import STYLE, Judge
-from ..workbench import Bench as Place
-from ..workbench import Made
+from ..workbench import Bench, Made
 from . import portraits, reach, shortcuts, small_faces
-from .bench import Bench
 from .findings import Finding, Sizes
 from .people import sitter
 from .table import Row, as_json, markdown, verdict
+from .under_test import ModelUnderTest
 
 
-def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Sizes, bar: Bar, out: Path) -> list[Row]:
+def evaluate(bench: Bench, styled: Bench | None, faces: FaceAnalyser, sizes: Sizes, bar: Bar, out: Path) -> list[Row]:
     """All measures, with `faces` as the eyes; `styled` is the same model on its second base, None if it has none. The rows of the table."""
     begin = time.perf_counter()
     table = _Counting(bar)
     side = bench.model.extent.width
-    here = Bench(_At(bench, table), faces, side, table)
-    there = Bench(_At(styled, table), faces, side, table) if styled else None
+    here = ModelUnderTest(_At(bench, table), faces, side, table)
+    there = ModelUnderTest(_At(styled, table), faces, side, table) if styled else None
     styles = Judge.load(bench.model.folder / "judge" / STYLE) if there else None
     findings = measure(
         here, there, bench.model.styles[0].name if bench.model.styles else "", sizes, Judge.load(bench.model.folder / "judge"), styles
@@ -54,10 +53,10 @@ def evaluate(bench: Place, styled: Place | None, faces: FaceAnalyser, sizes: Siz
     return rows
 
 
-def compare_shortcuts(bench: Place, faces: FaceAnalyser, people: int, bar: Bar, out: Path, clock: Callable[[], float]) -> list[Row]:
+def compare_shortcuts(bench: Bench, faces: FaceAnalyser, people: int, bar: Bar, out: Path, clock: Callable[[], float]) -> list[Row]:
     """What each shortcut costs and saves, on `people` persons; writes shortcuts.md, shortcuts.json and shortcuts.png. The rows."""
     table = _Counting(bar)
-    here = Bench(_At(bench, table), faces, bench.model.extent.width, table)
+    here = ModelUnderTest(_At(bench, table), faces, bench.model.extent.width, table)
     sitters = [sitter(index, here.side) for index in range(people)]
     finding = shortcuts.costs(shortcuts.paint(here, sitters, clock), sitters)
     about = {"model": bench.model.id, "persons": people, "pictures": here.painted, "machine": platform.machine()}
@@ -68,7 +67,7 @@ def compare_shortcuts(bench: Place, faces: FaceAnalyser, people: int, bar: Bar, 
     return list(finding.rows)
 
 
-def compare_small_faces(bench: Place, faces: FaceAnalyser, people: int, bar: Bar, out: Path) -> small_faces.Measured:
+def compare_small_faces(bench: Bench, faces: FaceAnalyser, people: int, bar: Bar, out: Path) -> small_faces.Measured:
     """The pass over small faces on `people` persons; writes small-faces.txt and small-faces.png."""
     measured = small_faces.measure_small_faces(_At(bench, _Counting(bar)), faces, bench.model.extent.width, people, bar.say)
     lines = small_faces.report(measured)
@@ -81,7 +80,7 @@ def compare_small_faces(bench: Place, faces: FaceAnalyser, people: int, bar: Bar
 class _At:
     """A place where pictures are painted, as the evaluation asks for them."""
 
-    def __init__(self, place: Place, bar: _Counting) -> None:
+    def __init__(self, place: Bench, bar: _Counting) -> None:
         self._place, self._bar = place, bar
 
     def run(self, job: PictureJob, watch: Watch | None) -> list[Made]:
@@ -91,22 +90,24 @@ class _At:
         return [made]
 
 
-def measure(bench: Bench, styled: Bench | None, style: str, sizes: Sizes, judge: Judge, styles: Judge | None) -> list[Finding]:
+def measure(
+    tested: ModelUnderTest, styled: ModelUnderTest | None, style: str, sizes: Sizes, judge: Judge, styles: Judge | None
+) -> list[Finding]:
     """The seven claims, in their order; `styles` judges the style of the second base, if there is one."""
-    sitters = [sitter(number, bench.side) for number in sizes.numbers]
-    painted = portraits.paint_portraits(bench, sitters[: sizes.people])
+    sitters = [sitter(number, tested.side) for number in sizes.numbers]
+    painted = portraits.paint_portraits(tested, sitters[: sizes.people])
     findings = [
         portraits.identity(painted),
         portraits.editing(painted, judge.judge),
-        portraits.control(bench, sitters[: sizes.posed]),
-        reach.several_photos(bench, sitters[: sizes.photographed]),
-        reach.strengths(bench, sitters[: sizes.cornered]),
+        portraits.control(tested, sitters[: sizes.posed]),
+        reach.several_photos(tested, sitters[: sizes.photographed]),
+        reach.strengths(tested, sitters[: sizes.cornered]),
     ]
     if styled is not None and styles is not None:
-        findings.append(reach.another_base(bench, styled, style, sitters[: sizes.restyled], styles.judge))
+        findings.append(reach.another_base(tested, styled, style, sitters[: sizes.restyled], styles.judge))
     else:
         findings.append(Finding((Row("6 another base", "a second base in another style", "the model has none", "one", False),)))
-    return [*findings, reach.inpainting(bench, sitters[: sizes.inpainted])]
+    return [*findings, reach.inpainting(tested, sitters[: sizes.inpainted])]
 
 
 class _Counting:

@@ -14,10 +14,10 @@ from ..contact import Cell
 from ..contact import Row as Strip
 from ..faces import Identity, cosine
 from ..training.world import attributes, caption
-from .bench import Bench, Shown, checked, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
 from .measures import Mean, gain, keypoint_error, mean, nearest
 from .people import Sitter, stranger_in
+from .under_test import ModelUnderTest, Shown, checked, planes, subject
 
 Judge = Callable[[NDArray[np.uint8]], dict[str, str]]
 """A picture (H, W, 3) -> its attributes, as `training.world.attributes` names them."""
@@ -37,19 +37,19 @@ class Portraits:
     painted: dict[str, Shown]
 
 
-def paint_portraits(bench: Bench, sitters: Sequence[Sitter]) -> list[Portraits]:
+def paint_portraits(tested: ModelUnderTest, sitters: Sequence[Sitter]) -> list[Portraits]:
     """Text only, IP-Adapter and InstantID for every sitter, with the options that `likeness portrait` has by default."""
-    return [_portraits(bench, sitter) for sitter in sitters]
+    return [_portraits(tested, sitter) for sitter in sitters]
 
 
-def _portraits(bench: Bench, sitter: Sitter) -> Portraits:
+def _portraits(tested: ModelUnderTest, sitter: Sitter) -> Portraits:
     prompt, photo = caption(sitter.wanted), sitter.reference.picture
     ways = {
-        WAYS[0]: bench.paint(prompt, sitter.seed),
-        WAYS[1]: bench.paint(prompt, sitter.seed, image_prompt=ImagePrompt(planes(photo)[0])),
-        WAYS[2]: bench.paint(prompt, sitter.seed, subject=subject(photo)),
+        WAYS[0]: tested.paint(prompt, sitter.seed),
+        WAYS[1]: tested.paint(prompt, sitter.seed, image_prompt=ImagePrompt(planes(photo)[0])),
+        WAYS[2]: tested.paint(prompt, sitter.seed, subject=subject(photo)),
     }
-    return Portraits(sitter, bench.identity(photo), bench.look(sitter.again.picture), ways)
+    return Portraits(sitter, tested.identity(photo), tested.look(sitter.again.picture), ways)
 
 
 def identity(portraits: Sequence[Portraits]) -> Finding:
@@ -119,7 +119,7 @@ def editing(portraits: Sequence[Portraits], judge: Judge) -> Finding:
 _LIMIT = "the world's own drawing"
 
 
-def control(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
+def control(tested: ModelUnderTest, sitters: Sequence[Sitter]) -> Finding:
     """Claim 3: the pose of somebody else, from their five keypoints."""
     claim = "3 control"
     errors: list[float] = []
@@ -127,12 +127,12 @@ def control(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     likeness: list[float] = []
     cells: list[tuple[Cell, Cell]] = []
     for index, sitter in enumerate(sitters):
-        pose = stranger_in(sitter.wanted, index, bench.side)
-        shown = bench.paint(caption(sitter.wanted), sitter.seed, subject=subject(sitter.reference.picture), keypoints=pose.keypoints)
-        likeness.append(shown.likeness(bench.identity(sitter.reference.picture)))
+        pose = stranger_in(sitter.wanted, index, tested.side)
+        shown = tested.paint(caption(sitter.wanted), sitter.seed, subject=subject(sitter.reference.picture), keypoints=pose.keypoints)
+        likeness.append(shown.likeness(tested.identity(sitter.reference.picture)))
         if shown.face is not None:
-            errors.append(keypoint_error(shown.face.keypoints, pose.keypoints, bench.side))
-            from_reference.append(keypoint_error(shown.face.keypoints, sitter.reference.keypoints, bench.side))
+            errors.append(keypoint_error(shown.face.keypoints, pose.keypoints, tested.side))
+            from_reference.append(keypoint_error(shown.face.keypoints, sitter.reference.keypoints, tested.side))
         cells.append((Cell(pose.picture, "pose"), Cell(shown.picture, f"{likeness[-1]:.2f}")))
     error, reference = mean(errors), mean(from_reference)
     rows = [

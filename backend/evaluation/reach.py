@@ -18,28 +18,28 @@ from ..images import to_plane
 from ..training.drawing import draw
 from ..training.judge import STYLE
 from ..training.world import caption
-from .bench import Bench, Shown, planes, subject
 from .findings import SHOWN, Finding, at_least, at_most, plain
 from .measures import gain, mean
 from .people import PHOTOS, Sitter, stranger_in
 from .portraits import Judge
 from .table import Row
+from .under_test import ModelUnderTest, Shown, planes, subject
 
 Pixels = NDArray[np.uint8]
 _LIMIT, _SOFT = "the world's own drawings so: the judge's limit", "the world's own soft drawings taken for it"
 
 
-def several_photos(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
+def several_photos(tested: ModelUnderTest, sitters: Sequence[Sitter]) -> Finding:
     """Claim 4: five photos against one of them, both compared with clear drawings that the model never saw."""
     claim = "4 photos"
     one: list[float] = []
     five: list[float] = []
     strips: list[tuple[Cell, ...]] = []
     for index, sitter in enumerate(sitters):
-        photos = [photo for photo in sitter.photos if _readable(bench, photo)]
+        photos = [photo for photo in sitter.photos if _readable(tested, photo)]
         single = photos[index % len(photos)]
-        truth = bench.identity(*sitter.clear)
-        pictures = [bench.paint(caption(sitter.wanted), sitter.seed, subject=subject(*given)) for given in ((single,), photos)]
+        truth = tested.identity(*sitter.clear)
+        pictures = [tested.paint(caption(sitter.wanted), sitter.seed, subject=subject(*given)) for given in ((single,), photos)]
         one.append(pictures[0].likeness(truth))
         five.append(pictures[1].likeness(truth))
         if len(strips) < 2:
@@ -55,16 +55,16 @@ def several_photos(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     return Finding(rows, tuple(Strip("Several photos, some with the face partly hidden", cells) for cells in strips))
 
 
-def _readable(bench: Bench, photo: Pixels) -> bool:
+def _readable(tested: ModelUnderTest, photo: Pixels) -> bool:
     """Whether the face in a photo can be read; a user would be told and leave it out."""
     try:
-        bench.identity(photo)
+        tested.identity(photo)
     except FaceError:
         return False
     return True
 
 
-def strengths(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
+def strengths(tested: ModelUnderTest, sitters: Sequence[Sitter]) -> Finding:
     """Claim 5: the four corners of adapter and IdentityNet; with both at 0 the base must be left as it is, bit for bit."""
     claim = "5 strengths"
     corners = {"neither": (0.0, 0.0), "adapter only": (1.0, 0.0), "IdentityNet only": (0.0, 1.0), "both": (1.0, 1.0)}
@@ -73,10 +73,10 @@ def strengths(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     strips: list[Strip] = []
     for sitter in sitters:
         photo, prompt = sitter.reference.picture, caption(sitter.wanted)
-        identity = bench.identity(photo)
-        base = bench.paint(prompt, sitter.seed)
+        identity = tested.identity(photo)
+        base = tested.paint(prompt, sitter.seed)
         shown = {
-            name: bench.paint(prompt, sitter.seed, subject=subject(photo, adapter=a, identity_net=n)) for name, (a, n) in corners.items()
+            name: tested.paint(prompt, sitter.seed, subject=subject(photo, adapter=a, identity_net=n)) for name, (a, n) in corners.items()
         }
         equal.append(bool(np.array_equal(base.picture, shown["neither"].picture)))
         for name, one in shown.items():
@@ -94,7 +94,7 @@ def strengths(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     return Finding(tuple(rows), tuple(strips[:2]))
 
 
-def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitter], judge: Judge) -> Finding:
+def another_base(tested: ModelUnderTest, styled: ModelUnderTest, style: str, sitters: Sequence[Sitter], judge: Judge) -> Finding:
     """Claim 6: the adapters, trained on the base and untouched, on a second base that draws in another style, which `judge` tells."""
     claim = "6 another base"
     inked: list[float] = []
@@ -103,9 +103,9 @@ def another_base(bench: Bench, styled: Bench, style: str, sitters: Sequence[Sitt
     cells: list[tuple[Cell, Cell, Cell]] = []
     for sitter in sitters:
         photo, prompt = sitter.reference.picture, caption(sitter.wanted)
-        identity = bench.identity(photo)
-        target = draw(sitter.person, sitter.wanted, bench.side, style=style).picture
-        inked.append(bench.look(target).likeness(identity))
+        identity = tested.identity(photo)
+        target = draw(sitter.person, sitter.wanted, tested.side, style=style).picture
+        inked.append(tested.look(target).likeness(identity))
         ways = {
             "text only": styled.paint(prompt, sitter.seed),
             "IP-Adapter": styled.paint(prompt, sitter.seed, image_prompt=ImagePrompt(planes(photo)[0])),
@@ -166,7 +166,7 @@ def _scene(sitter: Sitter, index: int, side: int) -> _Scene:
     return _Scene(other.picture, mask, other.keypoints)
 
 
-def inpainting(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
+def inpainting(tested: ModelUnderTest, sitters: Sequence[Sitter]) -> Finding:
     """Claim 7: a face into somebody else's picture, against a portrait with the same face, prompt, seed and pose."""
     claim = "7 inpainting"
     inside: list[float] = []
@@ -174,11 +174,11 @@ def inpainting(bench: Bench, sitters: Sequence[Sitter]) -> Finding:
     kept: list[bool] = []
     cells: list[tuple[Cell, Cell, Cell]] = []
     for index, sitter in enumerate(sitters):
-        photo, scene = sitter.reference.picture, _scene(sitter, index, bench.side)
-        identity, prompt, who = bench.identity(photo), caption(sitter.wanted), subject(photo)
+        photo, scene = sitter.reference.picture, _scene(sitter, index, tested.side)
+        identity, prompt, who = tested.identity(photo), caption(sitter.wanted), subject(photo)
         canvas = Canvas(planes(scene.picture)[0], to_plane(scene.mask))
-        shown = bench.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints, canvas=canvas)
-        portrait = bench.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints)
+        shown = tested.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints, canvas=canvas)
+        portrait = tested.paint(prompt, sitter.seed, subject=who, keypoints=scene.keypoints)
         inside.append(shown.likeness(identity))
         portraits.append(portrait.likeness(identity))
         kept.append(_same_outside(shown, scene))

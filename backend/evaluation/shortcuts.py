@@ -16,10 +16,10 @@ from protocol.jobs import Shortcut
 from ..contact import Cell
 from ..contact import Row as Strip
 from ..training.world import caption
-from .bench import Bench, Shown, subject
 from .findings import SHOWN, Finding, plain
 from .measures import gain, mean
 from .people import Sitter
+from .under_test import ModelUnderTest, Shown, subject
 
 ALONE = tuple((shortcut.value, (shortcut,)) for shortcut in Shortcut if shortcut is not Shortcut.SMALL)
 QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)
@@ -39,9 +39,9 @@ class Try:
     seconds: float
 
 
-def paint(bench: Bench, sitters: Sequence[Sitter], clock: Callable[[], float] = time.process_time) -> list[dict[str, Try]]:
+def paint(tested: ModelUnderTest, sitters: Sequence[Sitter], clock: Callable[[], float] = time.process_time) -> list[dict[str, Try]]:
     """Every person in every way."""
-    return [_ways(bench, sitter, clock) for sitter in sitters]
+    return [_ways(tested, sitter, clock) for sitter in sitters]
 
 
 def costs(tries: Sequence[dict[str, Try]], sitters: Sequence[Sitter]) -> Finding:
@@ -54,13 +54,13 @@ def costs(tries: Sequence[dict[str, Try]], sitters: Sequence[Sitter]) -> Finding
     return Finding(tuple(rows), tuple(strips))
 
 
-def _ways(bench: Bench, sitter: Sitter, clock: Callable[[], float]) -> dict[str, Try]:
+def _ways(tested: ModelUnderTest, sitter: Sitter, clock: Callable[[], float]) -> dict[str, Try]:
     photo = sitter.reference.picture
-    identity = bench.identity(photo)
+    identity = tested.identity(photo)
     found: dict[str, Try] = {}
     for name, shortcuts in WAYS:
         began = clock()
-        shown = bench.paint(caption(sitter.wanted), sitter.seed, subject=subject(photo), shortcuts=shortcuts)
+        shown = tested.paint(caption(sitter.wanted), sitter.seed, subject=subject(photo), shortcuts=shortcuts)
         found[name] = Try(shown, shown.likeness(identity), clock() - began)
     return found
 

@@ -22,9 +22,9 @@ from ..contact import Row as Strip
 from ..faces import FaceAnalyser, Identity
 from ..images import to_plane
 from ..training.world import caption
-from .bench import Painter, subject
 from .measures import Mean, gain, mean
 from .people import Sitter, sitter, stranger_in
+from .under_test import Painter, subject
 
 Pixels = NDArray[np.uint8]
 

@@ -11,12 +11,12 @@ import pytest
 from oracle_world import Flaws, KnownFaces, OracleEngine
 
 from backend.evaluation import evaluate, people
-from backend.evaluation.bench import Bench
 from backend.evaluation.evaluate import measure
 from backend.evaluation.findings import Sizes
 from backend.evaluation.measures import keypoint_error, mean, nearest
 from backend.evaluation.people import sitter, wanted_shot
 from backend.evaluation.table import Row, as_json, markdown, verdict
+from backend.evaluation.under_test import ModelUnderTest
 from backend.training.data import Plan
 from backend.training.world import FIRST_EVALUATION_PERSON
 from protocol.errors import InvalidRequest
@@ -39,8 +39,8 @@ def _each_person_is_drawn_once():
 def rows_for(flaws):
     sitters = [drawn(index, SIDE) for index in range(6)]
     faces = KnownFaces()
-    here = Bench(OracleEngine(sitters, faces, flaws, SIDE), faces, SIDE)
-    there = Bench(OracleEngine(sitters, faces, flaws, SIDE, "ink"), faces, SIDE)
+    here = ModelUnderTest(OracleEngine(sitters, faces, flaws, SIDE), faces, SIDE)
+    there = ModelUnderTest(OracleEngine(sitters, faces, flaws, SIDE, "ink"), faces, SIDE)
     findings = measure(here, there, "ink", SIZES, faces, faces)
     assert here.painted + there.painted == SIZES.pictures
     return [row for finding in findings for row in finding.rows]

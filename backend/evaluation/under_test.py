@@ -48,7 +48,7 @@ class Painter(Protocol):
         ...
 
 
-class Bench:
+class ModelUnderTest:
     """One model, its faces, and a watch that hears of every step."""
 
     def __init__(self, engine: Painter, faces: FaceAnalyser, side: int, watch: Watch | None = None) -> None:
