@@ -103,13 +103,13 @@ def x_server(width: int = 1600, height: int = 1000) -> Iterator[str]:
                 return
         finally:
             server.terminate()
-            server.wait(20)
+            server.wait(120)
     raise AssertionError("Xvfb did not start")
 
 
 def _answers(server: subprocess.Popen[bytes], display: str) -> bool:
     values = {"DISPLAY": display, "PATH": "/usr/bin:/bin"}
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while server.poll() is None and time.monotonic() < end:
         if subprocess.run(["xdotool", "getdisplaygeometry"], env=values, capture_output=True, check=False).returncode == 0:
             return True
@@ -195,10 +195,10 @@ def krita(home: Path, out: Path, width: int = 1600, height: int = 1000, **more: 
             if process.poll() is None:
                 process.terminate()
                 with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(20)
+                    process.wait(120)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait(20)
+                process.wait(120)
             for picture in sorted(out.glob("*.png")):
                 keep(picture)
 

@@ -81,11 +81,12 @@ class Stage:
         self.until(lambda: self.presenter.can_generate)
 
     def settle(self, ticks: int = 30) -> None:
-        """Some ticks more, and until the worker thread has nothing left."""
+        """Some ticks more, until the docker has looked at the document since, and until the worker thread has nothing left."""
+        looked = self.presenter._looked_at
         for _ in range(ticks):
             self.presenter.tick()
             self.turn()
-        self.until(lambda: not self.presenter._desk.background.waiting)
+        self.until(lambda: self.presenter._looked_at != looked and not self.presenter._desk.background.waiting)
 
     def die(self) -> None:
         """Krita is killed: nothing is said goodbye to."""

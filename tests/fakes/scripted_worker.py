@@ -37,7 +37,6 @@ from protocol.planes import Layout, Plane
 from protocol.results import Faces, LoraInfo, MadePicture, ModelInfo, Outcome, Pictures
 from protocol.shapes import Buffer
 
-
 ORDER = "order"
 """A file of the folder given with --script."""
 
@@ -91,7 +90,7 @@ class Scripted:
             print(job, [bytes(plane.data) for plane in planes_of(job)], flush=True)
         if not isinstance(job, PictureJob):
             return Faces(())
-        words = dict(word.split("=") for word in job.prompt.split() if "=" in word)
+        words = self._words(job)
         steps, extent = int(words.get("steps", 2)), job.extent or Extent(8, 8)
         armed = self._count(str(job.sampling.seed)) < int(words.get("times", 10**6))
         self._note(job.sampling.seed)
@@ -131,6 +130,9 @@ class Scripted:
         if self._stalls:
             time.sleep(3600)
         write_planes(path, planes)
+
+    def _words(self, job: PictureJob) -> dict[str, str]:
+        return dict(word.split("=") for word in job.prompt.split() if "=" in word)
 
     def _hold(self, name: str, step: int, watch) -> None:
         while name and step == 1 and not (self._script / name).exists():

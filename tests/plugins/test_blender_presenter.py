@@ -19,6 +19,7 @@ from plugin_blender.protocol.jobs import GuideKind
 from plugin_blender.protocol.planes import Layout
 from plugin_blender.protocol.results import ModelInfo
 from saved_people import kept, reading
+from scripted_worker import let_go
 
 from backend.character_files import read_character, write_character
 from plugin_blender.asking import job_of, left_out
@@ -153,11 +154,12 @@ def test_what_is_asked_without_a_backend_waits_until_there_is_one(tmp_path: Path
 
 def test_a_result_that_waits_while_blender_is_closed_is_taken_in_the_next_session(stage: Stage):
     stage.ready()
-    stage.presenter.ask(PLAIN.changed(count=2), [a_shot()])
+    stage.presenter.ask(PLAIN.changed(count=2, prompt="slow hold=again"), [a_shot()])
     stage.until(lambda: stage.presenter.progress.words != "sent")
     stage.again()
+    let_go(stage.state, "again")
     stage.until(lambda: len(stage.presenter.results) == 2)
-    assert stage.presenter.results[0].wish.prompt == "slow"
+    assert stage.presenter.results[0].wish.prompt == "slow hold=again"
     assert stage.presenter.results[0].targets == a_shot().targets
 
 
@@ -191,8 +193,9 @@ def test_cancelling_ends_the_press_without_pictures(stage: Stage):
 
 def test_a_killed_backend_loses_nothing(stage: Stage):
     stage.ready()
-    press = stage.presenter.ask(PLAIN.changed(count=1), [a_shot()])
+    press = stage.presenter.ask(PLAIN.changed(count=1, prompt="hold=again"), [a_shot()])
     stage.until(lambda: stage.presenter.progress.words != "sent")
+    let_go(stage.state, "again")
     stage.pair.restart()
     assert len(stage.ended(press).results) == 1
 

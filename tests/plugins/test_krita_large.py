@@ -50,7 +50,7 @@ def draw_scene(folder: Path) -> dict[str, Any]:
     return {**files, "place": [x, y, 2 * SIDE, SIDE], "name": NAME, "prompt": PROMPT, "seed": 79, "window": [1400, 900]}
 
 
-def until(done: Callable[[], object], timeout_s: float = 60.0) -> None:
+def until(done: Callable[[], object], timeout_s: float = 300.0) -> None:
     end = time.monotonic() + timeout_s
     while not done():
         assert time.monotonic() < end
@@ -85,7 +85,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             until(lambda: not list(copies.iterdir()))
             running.say("gone")
             running.wait_for("closing", PATIENCE_S)
-            told["code"], told["log"] = running.process.wait(120), running.log()
+            told["code"], told["log"] = running.process.wait(300), running.log()
         yield told
 
 

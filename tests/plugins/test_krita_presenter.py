@@ -7,6 +7,7 @@ import pytest
 from krita_host import Document, array_of
 from krita_stage import Stage
 from painting_worker import colour, similarity
+from scripted_worker import let_go
 
 from plugin_krita.form import Mode
 from plugin_krita.host import CanvasProblem
@@ -185,12 +186,13 @@ def test_progress_counts_steps_and_cancel_ends_it_without_a_picture(stage: Stage
 def test_the_picture_under_way_is_seen_on_the_canvas_within_the_selection_and_gives_way_to_the_best_result(stage: Stage):
     inside = select_ring(stage.document)
     stage.ready()
-    stage.presenter.change(count=2, live_preview=True)
+    stage.presenter.change(prompt="shown=seen", count=2, live_preview=True)
     stage.presenter.generate()
     stage.until(lambda: stage.document.preview is not None)
     assert stage.presenter.preview is not None
     assert (array_of(stage.document.preview[1])[..., 3] == inside[10:40, 20:50] * 255).all()
     assert 95 <= array_of(stage.document.preview[1])[0, 0, 0] <= 105
+    let_go(stage.state, "seen")
     stage.until(lambda: len(stage.presenter.results) == 2 and stage.presenter.results[0].shown)
     stage.settle()
     assert stage.presenter.preview is None
@@ -209,15 +211,16 @@ def test_a_failure_is_the_backends_sentence(stage: Stage):
 def test_a_job_is_found_again_after_krita_died_and_placed_with_its_opacity(stage: Stage):
     before, inside = stage.document.seen(), select_ring(stage.document)
     stage.ready()
-    stage.presenter.change(prompt="a long prompt " * 50 + "steps=20 step_s=0.05", count=2)
+    stage.presenter.change(prompt="a long prompt " * 50 + "hold=again", count=2)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     stage.die()
     stage.document.selection = None
     stage.again()
+    let_go(stage.state, "again")
     stage.until(lambda: len(stage.presenter.results) == 2)
     one = stage.presenter.results[0]
-    assert one.prompt == "a long prompt " * 50 + "steps=20 step_s=0.05"
+    assert one.prompt == "a long prompt " * 50 + "hold=again"
     assert (one.bounds.x, one.bounds.width, one.seed) == (20, 30, 1000)
     stage.presenter.apply(one.key)
     stage.until(lambda: stage.document.undo)
@@ -227,21 +230,22 @@ def test_a_job_is_found_again_after_krita_died_and_placed_with_its_opacity(stage
 def test_without_the_file_of_the_job_its_note_alone_finds_the_place(stage: Stage):
     stage.document.select(20, 10, 30, 30)
     stage.ready()
-    stage.presenter.change(prompt="steps=20 step_s=0.05", count=1)
+    stage.presenter.change(prompt="hold=again", count=1)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     stage.die()
     for file in (stage.folder / "jobs").iterdir():
         file.unlink()
     stage.again()
+    let_go(stage.state, "again")
     stage.until(lambda: stage.presenter.results)
     assert stage.presenter.results[0].bounds.x == 20
-    assert stage.presenter.results[0].prompt == "steps=20 step_s=0.05"
+    assert stage.presenter.results[0].prompt == "hold=again"
 
 
 def test_a_job_is_found_again_after_the_backend_died(stage: Stage):
     stage.ready()
-    stage.presenter.change(prompt="steps=30 step_s=0.05", count=1)
+    stage.presenter.change(prompt="hold=again", count=1)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     stage.pair.stop()
@@ -251,6 +255,7 @@ def test_a_job_is_found_again_after_the_backend_died(stage: Stage):
     assert stage.presenter.progress.words == "waiting for the backend"
     assert stage.presenter.backend.can_start
     assert not stage.presenter.can_generate
+    let_go(stage.state, "again")
     stage.pair.restart()
     stage.until(lambda: stage.presenter.results)
 
@@ -276,10 +281,12 @@ def test_pictures_are_acknowledged_only_when_they_are_in_the_document(stage: Sta
 def test_the_picture_of_a_closed_document_waits_until_it_is_opened_again(stage: Stage):
     stage.ready()
     stage.document.select(20, 10, 30, 30)
-    stage.presenter.change(prompt="steps=10 step_s=0.05", count=1)
+    stage.presenter.change(prompt="hold=closed", count=1)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     closed = stage.host.close("one")
+    stage.until(lambda: stage.presenter.document is None)
+    let_go(stage.state, "closed")
     stage.until(lambda: "portrait.kra" in stage.presenter.notice)
     stage.die()
     stage.again()
@@ -302,7 +309,7 @@ def test_whatever_happens_to_the_document_meanwhile_the_result_goes_to_its_own_p
     stage.ready()
     stage.presenter.add_person("Anna")
     stage.presenter.change_person(0, region=region.key)
-    stage.presenter.change(prompt="steps=10 step_s=0.03", count=1)
+    stage.presenter.change(prompt="hold=meanwhile", count=1)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     match what:
@@ -316,6 +323,7 @@ def test_whatever_happens_to_the_document_meanwhile_the_result_goes_to_its_own_p
             document.select(0, 0, 5, 5)
         case _:
             document.selection = None
+    let_go(stage.state, "meanwhile")
     stage.until(lambda: stage.presenter.results)
     box = stage.presenter.results[0].bounds
     assert (box.x, box.y, box.width, box.height) == (60, 30, 30, 30)

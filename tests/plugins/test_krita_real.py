@@ -82,7 +82,7 @@ def play(home: Path, out: Path, backend: krita_real.Backend) -> dict[str, Any]:
         running.click(event("click-again")["place"])
         event("late")
         event("closing")
-        code = running.process.wait(120)
+        code = running.process.wait(300)
         return {"events": {str(e["event"]): e for e in running.events()}, "code": code, "log": running.log()}
 
 

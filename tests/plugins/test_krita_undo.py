@@ -22,7 +22,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     krita_runs.enable_plugins(home, "krita_scenario")
     with krita_runs.krita(home, folder / "out", LIKENESS_SCENARIO="undo") as running:
         running.wait_for("quitting")
-        code = running.process.wait(120)
+        code = running.process.wait(300)
         kinds = {event["kind"]: event for event in running.events() if event["event"] == "kind"}
         return {"code": code, "kinds": kinds, "log": running.log()}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from krita_host import Document
 from krita_stage import Stage
+from scripted_worker import let_go
 
 from plugin_krita.form import Mode
 from plugin_krita.krita_files import annotation_in
@@ -215,11 +216,13 @@ def test_pictures_of_a_document_that_never_had_a_file_can_be_taken_into_another(
 
 def test_a_picture_that_was_finished_after_its_document_was_closed_can_be_taken_into_another(stage: Stage):
     stage.ready()
-    stage.presenter.change(prompt="steps=10 step_s=0.05", count=1, live_preview=False)
+    stage.presenter.change(prompt="hold=closed", count=1, live_preview=False)
     stage.presenter.generate()
     stage.until(lambda: stage.presenter.progress is not None and "step" in stage.presenter.progress.words)
     stage.host.close("one")
     stage.host.open(Document("two"))
+    stage.until(lambda: stage.presenter.document.key == "two")
+    let_go(stage.state, "closed")
     stage.until(lambda: stage.presenter.waiting)
     stage.presenter.take_waiting()
     stage.until(lambda: stage.presenter.results and not jobs(stage))

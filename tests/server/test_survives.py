@@ -108,7 +108,7 @@ def test_while_the_disk_is_full_accepted_jobs_wait_and_are_done_when_there_is_ro
 
 def test_batch_jobs_know_how_many_are_before_them(own: Pair) -> None:
     client = connected(own)
-    blocker = client.submit(job(1, "steps=200 step_s=0.02"))
+    blocker = client.submit(job(1, "hold=never"))
     own.until(lambda: any(update.stage is Stage.RUNNING for update in own.of(client, JobUpdate, blocker)))
     waiting = [client.submit(job(seed, "steps=1"), priority=Priority.BATCH) for seed in (2, 3, 4)]
     own.until(lambda: all(own.of(client, JobUpdate, job_id) for job_id in waiting))

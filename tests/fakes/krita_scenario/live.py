@@ -50,9 +50,10 @@ def set_up(docker: Docker, plan: dict[str, Any]) -> Iterator[None]:
     yield from docker.settled(docker.body.prompt.follow)
     shot("live-1-off")
     off = docker.asked.live is None
-    event("click-live", place=docker.place(docker.body.prompt.follow), off=off, mode=docker.asked.form.mode.value)
-    yield from until(lambda: docker.asked.form.live, "Live to be on", 60)
+    yield from docker.clicked("click-live", docker.body.prompt.follow, off=off, mode=docker.asked.form.mode.value)
+    yield from until(lambda: docker.asked.form.live, "Live to be on")
     yield from until(lambda: docker.asked.live.picture is not None, f"a live picture: {docker.asked.live}", PATIENCE_S)
+    yield from until(lambda: "under way" not in docker.asked.live.words, "rest", PATIENCE_S)
     docker.body.scroll.ensureWidgetVisible(docker.body.prompt.following, 0, 20)
     yield from wait(0.5)
     shot("live-2-on")
@@ -102,6 +103,10 @@ def paint(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]
         before, undo = made(docker).number, look(document)
         ticks = measured(docker)
         event(f"stroke-{number}", points=on_screen(document, stroke["points"]), hold=stroke.get("hold", False))
+        if stroke.get("hold"):
+            yield from until(lambda before=before: made(docker).number > before, "a picture while the brush is down", PATIENCE_S)
+            event(f"seen-{number}")
+        meanwhile = made(docker).number - before
         while not (OUT / f"go-stroke-{number}").exists():
             yield
         yield from until(lambda before=before: made(docker).number > before and not docker.asked.live.working, "the picture", PATIENCE_S)
@@ -110,6 +115,7 @@ def paint(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]
             f"followed-{number}",
             painted=look(document) != undo,
             pictures=made(docker).number - before,
+            meanwhile=meanwhile,
             seconds=made(docker).seconds,
             tick=sorted(ticks)[len(ticks) // 2],
             ticks=[len(ticks), max(ticks)],
@@ -122,8 +128,8 @@ def paint(docker: Docker, document: Any, plan: dict[str, Any]) -> Iterator[None]
 def keep(docker: Docker, document: Any) -> Iterator[None]:
     before = layer_names(document)
     docker.body.scroll.ensureWidgetVisible(docker.body.prompt.following, 0, 20)
-    event("click-keep", place=docker.place(docker.body.prompt.following.keep))
-    yield from until(lambda: layer_names(document) != before, "the kept layer", 60)
+    yield from docker.clicked("click-keep", docker.body.prompt.following.keep)
+    yield from until(lambda: layer_names(document) != before, "the kept layer")
     yield from wait(1)
     shot("live-4-kept")
     kept = layer_names(document)
@@ -134,9 +140,8 @@ def keep(docker: Docker, document: Any) -> Iterator[None]:
 
 def in_full(docker: Docker) -> Iterator[None]:
     seed = made(docker).seed
-    event("click-full", place=docker.place(docker.body.prompt.following.full))
-    yield from until(lambda: docker.asked.progress is not None, "an ordinary picture", 60)
-    yield from wait(0.5)
+    yield from docker.clicked("click-full", docker.body.prompt.following.full)
+    yield from until(lambda: "until the picture under way" in docker.asked.live.words or docker.asked.results, "an ordinary picture")
     words = docker.asked.live.words
     yield from until(lambda: docker.asked.results, f"the whole picture: {docker.asked.notice}", PATIENCE_S)
     yield from wait(0.5)
@@ -150,14 +155,14 @@ def go_away(docker: Docker, document: Any) -> Iterator[None]:
     """The docker is hidden, shown again; the document is closed."""
     yield from until(lambda: docker.asked.live.picture is not None and not docker.asked.live.working, "rest", PATIENCE_S)
     docker.frame.setVisible(False)
-    yield from until(lambda: docker.asked.live.picture is None, "live to stop with the docker", 60)
+    yield from until(lambda: docker.asked.live.picture is None, "live to stop with the docker")
     hidden = docker.asked.live.words
     docker.frame.setVisible(True)
     docker.frame.raise_()
     yield from until(lambda: docker.asked.live.picture is not None, "live to go on", PATIENCE_S)
     document.setModified(False)
     document.close()
-    yield from until(lambda: docker.asked.live.picture is None, "live to stop with the document", 60)
+    yield from until(lambda: docker.asked.live.picture is None, "live to stop with the document")
     yield from wait(0.5)
     shot("live-6-closed")
     event("away", hidden=hidden, closed=docker.asked.live.words, notice=docker.asked.notice)

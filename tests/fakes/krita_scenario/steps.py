@@ -32,7 +32,7 @@ def wait(seconds: float) -> Iterator[None]:
         yield
 
 
-def until(done: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Iterator[None]:
+def until(done: Callable[[], Any], what: str, timeout_s: float = 600.0) -> Iterator[None]:
     end = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() > end:
@@ -40,7 +40,7 @@ def until(done: Callable[[], Any], what: str, timeout_s: float = 60.0) -> Iterat
         yield
 
 
-def told(name: str, timeout_s: float = 300.0) -> Iterator[None]:
+def told(name: str, timeout_s: float = 900.0) -> Iterator[None]:
     """Wait for the test to say so."""
     yield from until((OUT / f"go-{name}").exists, f"the test to say {name}", timeout_s)
 

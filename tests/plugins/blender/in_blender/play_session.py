@@ -218,7 +218,7 @@ told["discarded"] = [count - len(presenter().results), made[0].path.exists()]
 
 # Cancelling, and what the panel shows while something is under way.
 for _ in range(3):
-    bpy.ops.likeness.portrait(prompt="slow", count=2)
+    bpy.ops.likeness.portrait(prompt="hold=cancelled", count=2)
 until(lambda: presenter().progress is not None and presenter().progress.words != "sent")
 panels = recorder.drawn(ui.CLASSES)
 told["panel"] = panels["LIKENESS_PT_backend"] + panels["LIKENESS_PT_prompt"]
