@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .protocol.desk.loras import asked
 from .protocol.errors import InvalidRequest
 from .protocol.jobs import Canvas, Character, Guide, GuideKind, PictureJob, Sampling, Subject
 from .protocol.results import ModelInfo
@@ -43,6 +44,7 @@ def job_of(wish: Wish, shot: Shot, model: ModelInfo | None) -> PictureJob:
         guides=tuple(guides),
         sampling=Sampling(wish.steps or None, wish.guidance_scale or None, seed=wish.seed),
         count=wish.count,
+        loras=asked(wish.lora_rows),
     )
 
 

@@ -32,7 +32,7 @@ WAIT_S = 0.02
 def portrait(*, batch: str = "ONE", wait: bool = True, timeout_s: float = 600.0, **values: object) -> tuple[Result, ...]:
     """New pictures in this pose, best first; () with `wait=False`. `batch` is "ONE", "FRAMES", "MARKERS" or "CAMERAS".
 
-    `values` are fields of `wish.Wish` (`character`, `prompt`, `negative`, `likeness`, `seed`, `count`, `model`, `steps`, …), which says
+    `values` are fields of `wish.Wish` (`character`, `prompt`, `negative`, `likeness`, `seed`, `count`, `model`, `loras`, …), which says
     their ranges; what is outside is brought to the nearest that there is. Raises `LikenessError` when the scene does not allow it, a job
     fails, or nothing came within `timeout_s` seconds; `Cancelled` when all was cancelled.
     """

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import BoolProperty, CollectionProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 
+from .protocol.desk.loras import MOST
 from .scene_shot import Setup
 from .session import Session
-from .wish import Kind, Wish
+from .wish import Kind, LoraRow, Wish
 
 SIZES = (
     ("RENDER", "Render size", "The size that the scene renders"),
@@ -70,6 +71,19 @@ def _scale(name: str, default: float, description: str) -> Any:
     return FloatProperty(name=name, default=default, min=0.0, max=1.5, subtype="FACTOR", description=description)
 
 
+class LikenessLora(bpy.types.PropertyGroup):
+    """One LoRA of `scene.likeness.loras`; `name` is Blender's own property of every item."""
+
+    weight: FloatProperty(
+        name="Weight",
+        default=1.0,
+        min=-MOST,
+        max=MOST,
+        subtype="FACTOR",
+        description="How strongly this LoRA acts: 0 not at all, 1 as it was trained, below 0 against that",
+    )
+
+
 class LikenessSettings(bpy.types.PropertyGroup):
     """`scene.likeness`."""
 
@@ -98,6 +112,8 @@ class LikenessSettings(bpy.types.PropertyGroup):
     model: StringProperty(name="Model", description="Empty: the backend's first", search=_models)
     steps: IntProperty(name="Steps", default=0, min=0, max=1000, description="0: the model's own number")
     guidance_scale: FloatProperty(name="Guidance", default=0.0, min=0.0, max=30.0, description="0: the model's own")
+    loras: CollectionProperty(type=LikenessLora)
+    lora_index: IntProperty(name="LoRA", default=0, min=0)
     source: EnumProperty(name="Picture", items=RENDERS, description="What is repainted")
     image: PointerProperty(name="Image", type=bpy.types.Image)
     area: EnumProperty(name="Area", items=AREAS, description="What of it is repainted")
@@ -130,7 +146,21 @@ def wish_of(settings: Any, kind: Kind) -> Wish:
     guides = ("skeleton", "depth", "normals", "face")
     weights = {name: getattr(settings, name) if getattr(settings, f"use_{name}") else 0.0 for name in guides}
     same = ("prompt", "negative", "character", "likeness", "strength", "seed", "count", "model", "steps", "guidance_scale")
-    return Wish(kind).changed(**weights, **{name: getattr(settings, name) for name in same})
+    return Wish(kind).changed(**weights, loras=rows_of(settings), **{name: getattr(settings, name) for name in same})
+
+
+def rows_of(settings: Any) -> tuple[LoraRow, ...]:
+    """The LoRAs of the list."""
+    return tuple(LoraRow(one.name, one.weight) for one in settings.loras if one.name)
+
+
+def put_rows(settings: Any, rows: tuple[LoraRow, ...]) -> None:
+    """Show these LoRAs in the list."""
+    settings.loras.clear()
+    for row in rows:
+        one = settings.loras.add()
+        one.name, one.weight = row.name, row.weight
+    settings.lora_index = min(settings.lora_index, max(0, len(rows) - 1))
 
 
 def put_wish(settings: Any, wish: Wish) -> None:
@@ -141,6 +171,7 @@ def put_wish(settings: Any, wish: Wish) -> None:
         setattr(settings, f"use_{name}", getattr(wish, name) > 0)
         if getattr(wish, name) > 0:
             setattr(settings, name, getattr(wish, name))
+    put_rows(settings, wish.lora_rows)
     settings.seed_locked = True
 
 

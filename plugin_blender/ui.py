@@ -9,7 +9,7 @@ from typing import Any
 import bpy
 import bpy.utils.previews
 
-from . import settings, ui_live, ui_operators, ui_panels, ui_people, ui_results, ui_rig
+from . import settings, ui_live, ui_loras, ui_operators, ui_panels, ui_people, ui_results, ui_rig
 from .chores import Steps
 from .png_steps import png_in_steps
 from .protocol.planes import Plane
@@ -20,6 +20,7 @@ from .thumbnails import Thumbnails
 HURRY_S, BUSY_S, IDLE_S = 0.02, 0.05, 0.5
 """Between two ticks: while a live picture is made ready, with something under way, and without."""
 CLASSES = (
+    settings.LikenessLora,
     settings.LikenessSettings,
     settings.LikenessPreferences,
     *ui_operators.CLASSES,
@@ -27,6 +28,7 @@ CLASSES = (
     *ui_rig.CLASSES,
     *ui_results.CLASSES,
     *ui_panels.CLASSES,
+    *ui_loras.CLASSES,
     *ui_live.CLASSES,
     *ui_panels.LATER,
 )

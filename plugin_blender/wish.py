@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import Enum
 from typing import Any
 
+from .protocol.desk.loras import LoraRow as LoraRow
+from .protocol.desk.loras import bounded, rows_from
 from .protocol.geometry import Extent, Point
 from .protocol.jobs import GuideKind
 from .protocol.planes import Plane
@@ -56,6 +58,8 @@ class Wish:
     """0 … 1000; 0: the model's own number."""
     guidance_scale: float = 0.0
     """0 … 30; 0: the model's own."""
+    loras: tuple[LoraRow, ...] | Mapping[str, float] = ()
+    """The model's LoRAs with their weights, -2 … 2; a script may give `{"ink": 0.5}`."""
 
     def changed(self, **values: object) -> Wish:
         """With some values set, each brought within its bounds."""
@@ -69,9 +73,17 @@ class Wish:
             seed=min(2**31 - 65, max(0, wish.seed)),
             count=min(16, max(1, wish.count)),
             steps=min(1000, max(0, wish.steps)),
+            loras=wish.lora_rows,
             guidance_scale=min(30.0, max(0.0, wish.guidance_scale)),
             **{name: min(1.5, max(0.0, getattr(wish, name))) for name in scales},
         )
+
+    @property
+    def lora_rows(self) -> tuple[LoraRow, ...]:
+        """The LoRAs as rows, within their bounds."""
+        if isinstance(self.loras, Mapping):
+            return rows_from([{"name": name, "weight": weight} for name, weight in self.loras.items()])
+        return bounded(self.loras)
 
     def weight(self, kind: GuideKind) -> float:
         """The weight of one of `MAP_KINDS`, or of the face."""
@@ -100,7 +112,8 @@ def wish_from(kept: object) -> Wish:
     for item in fields(Wish):
         if item.name in kept:
             try:
-                wish = wish.changed(**{item.name: type(getattr(wish, item.name))(kept[item.name])})
+                value = rows_from(kept["loras"]) if item.name == "loras" else type(getattr(wish, item.name))(kept[item.name])
+                wish = wish.changed(**{item.name: value})
             except (TypeError, ValueError):
                 continue
     return wish

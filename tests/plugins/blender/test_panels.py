@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PANELS = {"backend", "character", "rig", "shot", "prompt", "live", "repaint", "advanced", "results"}
+PANELS = {"backend", "character", "rig", "shot", "prompt", "loras", "live", "repaint", "advanced", "results"}
 
 
 def test_it_is_switched_on_off_and_on_again_and_leaves_nothing(play):

@@ -7,7 +7,10 @@ import bpy
 ICONS = set(bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys())
 PARAMETERS = {
     name: set(bpy.types.UILayout.bl_rna.functions[name].parameters.keys())
-    for name in ("label", "prop", "operator", "menu", "prop_search", "row", "column", "grid_flow", "template_icon", "progress")
+    for name in (
+        *("label", "prop", "operator", "menu", "prop_search", "row", "column", "grid_flow"),
+        *("template_icon", "template_list", "progress"),
+    )
 }
 
 
@@ -66,6 +69,15 @@ class Recorder:
         self._check("menu", values)
         assert hasattr(bpy.types, name), name
         self.told.append(f"menu {name}")
+
+    def template_list(self, kind, _name, data, items, active_data, active, **values):
+        self._check("template_list", values)
+        cls = getattr(bpy.types, kind)
+        assert active in active_data.bl_rna.properties, active
+        self.told.append(f"list {items}")
+        lines = type("Lines", (), {"draw_item": cls.draw_item})()
+        for item in getattr(data, items):
+            lines.draw_item(bpy.context, self, data, item, 0, active_data, active, 0)
 
     def template_icon(self, **values):
         self._check("template_icon", values)
