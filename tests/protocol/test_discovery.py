@@ -70,7 +70,8 @@ def test_a_place_that_others_can_read_is_refused(tmp_path: Path, what: str) -> N
 
 @POSIX
 def test_nothing_is_written_into_a_folder_that_others_can_enter(tmp_path: Path) -> None:
-    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state").chmod(0o755)  # whatever the umask
     with pytest.raises(UnsafeFolder):
         write_connection(tmp_path / "state", connection())
     assert not (tmp_path / "state" / CONNECTION_FILE).exists()
