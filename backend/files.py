@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+
+def check_is_file(path: Path) -> None:
+    """Raises OSError for what is there and is no file: opening a pipe waits for whoever writes into it, and a device may never end.
+
+    A folder, and what is not there, are left to whoever opens them: the system has its own words for those.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "It is a pipe or a device, not a file", str(path))
 
 
 def sha256_of(path: Path, check: Callable[[], None] = lambda: None, heard: Callable[[int], None] = lambda count: None) -> str:

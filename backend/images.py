@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +22,7 @@ from protocol.geometry import Bounds, Extent
 from protocol.limits import PIXELS, SIDE
 from protocol.planes import Layout, Plane
 
-from .files import write_whole
+from .files import check_is_file, write_whole
 
 Pixels = NDArray[np.uint8]
 
@@ -32,6 +33,10 @@ _FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM")
 """Pillow's other formats are left out: some run a program to be read (EPS), some have no signature and match anything."""
 
 _SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, MemoryError, RuntimeError, LookupError, TypeError, ArithmeticError, struct.error)
+"""What Pillow's readers raise for files that are cut off or have wrong bytes; every format has its own way (AVIF: RuntimeError)."""
 
 
 def to_rgb(plane: Plane, background: int = 255) -> Pixels:
@@ -187,6 +192,7 @@ def _open(path: Path) -> Image.Image:
     """A file as a loaded Pillow image, its size checked before its pixels are read."""
     try:
         with warnings.catch_warnings():
+            check_is_file(path)
             warnings.simplefilter("ignore")  # about sizes and damaged EXIF blocks, which are dealt with here
             Image.init()
             image = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
@@ -197,7 +203,7 @@ def _open(path: Path) -> Image.Image:
         raise BadPicture(f"{path} has far more pixels than can be used. Make it smaller first.") from error
     except UnidentifiedImageError as error:
         raise BadPicture(_unknown_sentence(path)) from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
+    except _DAMAGED as error:
         raise BadPicture(f"{path} cannot be read: {_reason(error)}. Choose another file, or save this one once more.") from error
 
 
@@ -241,7 +247,7 @@ def _upright(image: Image.Image) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError):
+    except _DAMAGED:
         return image
 
 

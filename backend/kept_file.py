@@ -9,7 +9,7 @@ from typing import Self
 
 from protocol.errors import BadPicture
 
-from .files import sha256_of
+from .files import check_is_file, sha256_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class File:
 
 def _sha256(path: Path) -> str:
     try:
+        check_is_file(path)
         return sha256_of(path)
     except OSError as error:
         why = "there is no such file or folder" if isinstance(error, FileNotFoundError) else error.strerror or error

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from ..config import Settings
 from ..progress import Bar
 from ..recipe import Recipe
-from .arguments import png_file
+from .arguments import given_file, png_file
 from .work import bench_for, check_folder
 
 DIFFERENT = "Another picture than {}. The bytes are the same on one machine with one version of everything; something of that has changed."
@@ -17,7 +16,7 @@ DIFFERENT = "Another picture than {}. The bytes are the same on one machine with
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("picture", type=Path, metavar="OUT.png", help="a picture that Likeness made")
+    parser.add_argument("picture", type=given_file, metavar="OUT.png", help="a picture that Likeness made")
     parser.add_argument("-o", "--out", type=png_file, metavar="FILE", help="the new picture (default: OUT-again.png, beside it)")
 
 

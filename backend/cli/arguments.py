@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from os.path import isfile  # Path.is_file raises for a name that is too long
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -29,9 +30,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and leave with exit code 2."""
-        sentence = message.rstrip(".")
+        sentence = one_line(message.rstrip("."))
         sys.stderr.write(f"{self.prog}: {sentence}. See `{self.prog} --help`.\n")
         sys.exit(2)
+
+
+def one_line(text: str) -> str:
+    """What cannot be printed, as an escape: a file's name may have newlines, and codes that would change the terminal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +62,28 @@ def prompt(text: str) -> str:
     """Text of a length that makes sense."""
     if len(text) > MAX_PROMPT:
         raise argparse.ArgumentTypeError(f"the text has {len(text)} characters, and {MAX_PROMPT} are the most that is read; shorten it")
+    if not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise argparse.ArgumentTypeError(f"the text {text!r} is not written in the terminal's encoding ({sys.getfilesystemencoding()})")
     return text
+
+
+def given_file(text: str) -> Path:
+    """The name of a file to be read; a script's empty variable would be taken for the folder that it runs in."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("there is no file without a name; give a picture")
+    return Path(text)
 
 
 def weighted_file(text: str) -> WeightedFile:
     """`FILE` or `FILE:WEIGHT`. A colon that is no weight belongs to the name (`C:\\photo.png`)."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("there is no file without a name; give a picture")
+    given_file(text)
     name, colon, tail = text.rpartition(":")
-    if not colon or not name or Path(text).is_file():
+    if not colon or not name or isfile(text):
         return WeightedFile(Path(text), None)
     try:
         weight = float(tail)
     except ValueError:
-        if Path(name).is_file():
+        if isfile(name):
             raise argparse.ArgumentTypeError(f"the weight {tail!r} of {name} is no number from 0 to {MAX_WEIGHT:g}") from None
         return WeightedFile(Path(text), None)
     if not 0 <= weight <= MAX_WEIGHT:
@@ -109,7 +123,8 @@ def png_file(text: str) -> Path:
     """The name of a PNG to be written."""
     path = Path(text)
     if path.suffix.lower() != ".png":
-        raise argparse.ArgumentTypeError(f"{text} does not end in .png; pictures are written as PNG, which keeps every bit")
+        said = "does not end in .png" if Path(f"_{text}").suffix.lower() != ".png" else "has no name before .png"
+        raise argparse.ArgumentTypeError(f"{text or 'an empty name'} {said}; pictures are written as PNG, which keeps every bit")
     return path
 
 

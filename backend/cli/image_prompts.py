@@ -7,6 +7,7 @@ import re
 from argparse import ArgumentParser
 from dataclasses import dataclass
 from itertools import pairwise
+from os.path import isfile  # Path.is_file raises for a name that is too long
 from pathlib import Path
 
 from protocol.jobs import Course, Crop, Lends
@@ -40,7 +41,11 @@ class GivenPrompt:
     negative: Path | None = None
 
     def lent(self, beside: Path) -> Lent:
-        """For a recipe of a PNG in the folder `beside`; BadPicture if a file cannot be read."""
+        """For a recipe of a PNG in the folder `beside`; BadPicture if a file cannot be read, or is no picture."""
+        from ..images import open_picture
+
+        for path in filter(None, (self.file, self.negative)):
+            open_picture(path)  # what is wrong with it is said before the first picture, and by the name that was typed
         return Lent(
             File.of(self.file, beside),
             self.weight,
@@ -64,7 +69,7 @@ def add_image_prompts(parser: ArgumentParser) -> None:
 
 def image_prompt(text: str) -> GivenPrompt:
     """The option's value. A file that is called like the whole text is just that file."""
-    parts = [text] if Path(text).is_file() else re.split(rf",(?=(?:{'|'.join(KEYS)})=)", text)
+    parts = [text] if isfile(text) else re.split(rf",(?=(?:{'|'.join(KEYS)})=)", text)
     for part in parts:
         _check_keys(part)
     given = weighted_file(parts[0])
@@ -94,7 +99,7 @@ def _check_keys(part: str) -> None:
     """Refuse a key that is none; it would be taken for a part of what stands before it."""
     stray = re.search(r",\s*([\w-]+)=", part)
     weightless = re.sub(r":[\d.]+$", "", part)
-    if stray and not any(Path(name).is_file() for name in (part, weightless, part.partition("=")[2])):
+    if stray and not any(isfile(name) for name in (part, weightless, part.partition("=")[2])):
         raise argparse.ArgumentTypeError(f"{stray[1]}= is not known; choose {', '.join(f'{key}=' for key in KEYS[:-1])} or {KEYS[-1]}=")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from protocol.errors import InvalidRequest
 from protocol.geometry import Extent
 
 from ..config import Settings
 from ..recipe import File, base_recipe, quickened
-from .arguments import add_clip_skip, add_quick, png_file, prompt, seed
+from .arguments import add_clip_skip, add_quick, given_file, png_file, prompt, seed
 from .finishing import add_finishing, finished
 from .loras import add_loras, adornments
 from .people import add_people, check_people, face_prompts, people
@@ -20,9 +19,9 @@ from .work import bench_for, check_folder, check_not_over, paint
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The options."""
-    parser.add_argument("--image", required=True, type=Path, metavar="FILE", help="the picture")
+    parser.add_argument("--image", required=True, type=given_file, metavar="FILE", help="the picture")
     parser.add_argument(
-        "--mask", required=True, type=Path, metavar="FILE", help="its mask, of the same size: white is painted anew, black is kept"
+        "--mask", required=True, type=given_file, metavar="FILE", help="its mask, of the same size: white is painted anew, black is kept"
     )
     add_people(parser)
     parser.add_argument("--prompt", default="", type=prompt, metavar="TEXT", help="what the picture shows")

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from protocol.errors import LikenessError
 
 from ..config import Settings, defaults, load_settings
 from ..installed import release
-from .arguments import Parser
+from .arguments import Parser, one_line
 from .settle import settle
 
 COMMANDS = {
@@ -38,6 +38,8 @@ COMMANDS = {
     "evaluate": "measure identity, editing and control on people the model was never trained on",
     "train": "train a base, IP-Adapter, InstantID or the face models",
 }
+OF_ALL = ("--config", "--alone", "--device", "--version")
+"""Options of all commands."""
 READS_FACES = ("demo", "portrait", "inpaint", "again", "evaluate", "serve")
 EPILOG = f"""settings come from these places, the later ones win: the defaults, config.toml, the environment, the flags. They are
 {", ".join(field.name for field in fields(Settings))};
@@ -54,15 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in words if word in COMMANDS), "")
     logs = defaults(os.environ).logs
+    screen: Any = sys.stdout
+    if hasattr(screen, "reconfigure"):  # a terminal may not know every sign, and a file's name may have bytes that are none
+        screen.reconfigure(errors="backslashreplace")
     try:
-        options = build_parser(words).parse_args(words)
+        options, strange = build_parser(words).parse_known_args(words)
+        if strange:
+            _refuse(strange, options.command)
         settings = _settings(options)
         logs = settings.logs
         if options.command in READS_FACES:
             settle()
         return int(import_module(f".{options.command}", __package__).run(options, settings))
     except LikenessError as error:
-        sys.stderr.write(f"likeness {command}: {error}\n")
+        sys.stderr.write(f"likeness {command}: {one_line(str(error))}\n")
         return 2
     except KeyboardInterrupt:
         sys.stderr.write(f"likeness {command}: Stopped.\n")
@@ -94,6 +101,13 @@ def build_parser(words: Sequence[str]) -> Parser:
             module: Any = import_module(f".{name}", __package__)
             module.add_arguments(command)
     return parser
+
+
+def _refuse(strange: Sequence[str], command: str) -> NoReturn:
+    """Leave with a sentence about words that the command does not know: argparse would name the help of no command."""
+    name = strange[0].partition("=")[0]
+    before = f"; {name} stands before the command: `likeness {name} {command} …`" if name in OF_ALL else ""
+    Parser(prog=f"likeness {command}").error(f"unrecognized arguments: {' '.join(strange)}{before}")
 
 
 def _settings(options: Namespace) -> Settings:

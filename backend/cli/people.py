@@ -11,7 +11,7 @@ from protocol.errors import FaceError, InvalidRequest
 from protocol.jobs import Lends
 
 from ..recipe import FacePrompt, Region, Somebody, saved, somebody
-from .arguments import MAX_PEOPLE, MAX_WEIGHT
+from .arguments import MAX_PEOPLE, MAX_WEIGHT, given_file
 
 if TYPE_CHECKING:
     from ..workbench import Bench
@@ -23,14 +23,14 @@ FACE_PROMPT = 0.8
 def add_people(parser: ArgumentParser) -> None:
     """`--face` for one person, `--person` and `--region` for several."""
     parser.add_argument(
-        "--face", action="append", default=[], type=Path, metavar="FILE", help="a photo of the person; several make one person"
+        "--face", action="append", default=[], type=given_file, metavar="FILE", help="a photo of the person; several make one person"
     )
     parser.add_argument(
         "--person",
         action="append",
         default=[],
         nargs="+",
-        type=Path,
+        type=given_file,
         metavar="FILE",
         help="photos of one person; once for each of several people, from left to right",
     )

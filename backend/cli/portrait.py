@@ -14,7 +14,7 @@ from protocol.geometry import Extent
 from ..config import Settings
 from ..pictures import numbered
 from ..recipe import Points, Recipe, base_recipe, quickened
-from .arguments import MAX_SEED, add_clip_skip, add_quick, count, png_file, prompt, seed
+from .arguments import MAX_SEED, add_clip_skip, add_quick, count, given_file, png_file, prompt, seed
 from .finishing import add_finishing, finished
 from .image_prompts import add_image_prompts
 from .loras import add_loras, adornments
@@ -31,7 +31,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--prompt", default="", type=prompt, metavar="TEXT", help="what the picture shows")
     parser.add_argument("--negative", type=prompt, metavar="TEXT", help="what it must not show (default: the model's own)")
     parser.add_argument(
-        "--pose", type=Path, metavar="FILE", help="a picture of any face, whose place and turn are taken; with as many faces as people"
+        "--pose",
+        type=given_file,
+        metavar="FILE",
+        help="a picture of any face, whose place and turn are taken; with as many faces as people",
     )
     add_image_prompts(parser)
     add_loras(parser)
@@ -48,9 +51,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, settings: Settings) -> int:
     """Make the pictures."""
-    check_folder(options.out)
-    check_people(options)
     names = numbered(options.out, options.count)
+    for name in names:
+        check_folder(name)
+    check_people(options)
     check_not_over(names, options)
     if not (options.face or options.person or options.character or options.face_prompt):
         raise InvalidRequest("A portrait needs somebody. Give photos of the person with --face, or of several people with --person.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import REMAINDER, ArgumentParser, Namespace
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
@@ -21,15 +22,35 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(options: Namespace, settings: Settings) -> int:
     """Train the part."""
-    modules, summary = PARTS[options.part]
-    names = modules.split()
-    for name in names:
-        module: Any = import_module(f"..training.{name}", __package__)
-        parser = Parser(prog=f"likeness train {options.part}", description=f"{summary[0].upper()}{summary[1:]}. {module.__doc__ or ''}")
-        module.add_arguments(parser)
-        chosen = parser.parse_args(options.options)
-        if len(names) > 1:
+    names = PARTS[options.part][0].split()
+    modules: dict[str, Any] = {name: import_module(f"..training.{name}", __package__) for name in names}
+    given = _parser(options.part, modules.values()).parse_args(options.options)
+    trainings: list[tuple[Any, Namespace]] = []
+    for name, module in modules.items():
+        chosen, _ = _parser(options.part, [module]).parse_known_args(options.options)  # the others' options are known to be theirs
+        if len(modules) > 1:
             chosen.out = chosen.out / name
-        check(chosen)
+        if getattr(given, "embed", None) is None or hasattr(chosen, "embed"):  # --embed only writes, and the detector has nothing to write
+            check(chosen)
+            trainings.append((module, chosen))
+    for module, chosen in trainings:  # only now: a wrong option of the last must not be found after the first was trained
         module.run(chosen)
     return 0
+
+
+def _parser(part: str, modules: Iterable[Any]) -> Parser:
+    """The options of all of a part's modules together; of those that several have, the last one's default is shown."""
+    summary = PARTS[part][1]
+    about = " ".join(module.__doc__ or "" for module in modules)
+    last = PARTS[part][0].split()[-1]
+    own = f"The defaults that are shown are those of the {last}; each part by itself has a --help too, and its own folder below OUT."
+    several = " " in PARTS[part][0]
+    parser = Parser(
+        prog=f"likeness train {part}",
+        description=f"{summary[0].upper()}{summary[1:]}. {about}",
+        epilog=own if several else None,
+        conflict_handler="resolve",
+    )
+    for module in modules:
+        module.add_arguments(parser)
+    return parser

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from os.path import exists  # Path.exists raises for a name that is too long
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 from protocol.errors import InvalidRequest
@@ -36,11 +39,16 @@ def bench_for(settings: Settings, model_id: str | None = None) -> Generator[Benc
 
 
 def check_folder(out: Path) -> None:
-    """Before minutes of work: the place of the result must exist."""
+    """Before minutes of work: the place of the result must exist, and a file can be made there."""
     if not out.parent.is_dir():
         raise InvalidRequest(f"The folder {out.parent} does not exist. Make it first, or choose another place for {out.name}.")
-    if out.is_dir():
-        raise InvalidRequest(f"{out} is a folder. Choose the name of a picture.")
+    try:
+        if out.is_dir():
+            raise InvalidRequest(f"{out} is a folder. Choose the name of a picture.")
+        with TemporaryFile(dir=out.parent):  # asking for rights is not enough: a disk may be read-only, a folder not a real one (/proc)
+            pass
+    except OSError as error:
+        raise InvalidRequest(f"{out} cannot be written: {os.strerror(error.errno or 0)}. Choose another place.") from error
 
 
 def check_not_over(outs: Sequence[Path], options: Namespace) -> None:
@@ -49,7 +57,7 @@ def check_not_over(outs: Sequence[Path], options: Namespace) -> None:
     alone = [getattr(options, name, None) for name in ("pose", "image", "mask")]
     given = [path for path in (*options.face, *(path for person in options.person for path in person), *lent, *alone) if path is not None]
     for out in outs:
-        if out.exists() and any(path.exists() and path.samefile(out) for path in given):
+        if exists(out) and any(exists(path) and path.samefile(out) for path in given):
             raise InvalidRequest(f"The result would overwrite {out}, from which it is to be made. Choose another name with -o.")
 
 

@@ -63,7 +63,7 @@ def add_shared(parser: argparse.ArgumentParser, *, leaves: str, minutes: float, 
         parser.add_argument("--batch", type=int, default=batch, help="pictures a batch (default: %(default)s)")
     parser.add_argument("--persons", type=int, help="use only so many persons of the folder; fewer are seen more often")
     parser.add_argument("--held", type=int, default=held, help="persons kept back for the measurement (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: %(default)s)")
 
 
 @dataclass

@@ -135,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to draw into")
     parser.add_argument("--persons", type=int, default=6000)
     parser.add_argument("--shots", type=int, default=6, help="pictures of each person (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side in pixels (default: %(default)s)")
     parser.add_argument("--style", default="soft", choices=("soft", "ink"))
     parser.add_argument("--first", type=int, default=0, help="seed of the first person (default: %(default)s)")

@@ -255,7 +255,7 @@ def figures(path: Path, people: People, rows: NDArray[np.int64], side: int, coun
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m backend.training detector`."""
-    parser.add_argument("--data", type=Path, required=True, help="folder of drawn persons to make canvases from")
+    parser.add_argument("--data", type=Path, help="folder of drawn persons to make canvases from")
     add_shared(parser, leaves="weights, det.onnx", minutes=6.0, held=100)
     parser.add_argument("--pixels", type=int, default=16 * 160 * 160, help="pixels of a batch (default: %(default)s)")
     parser.add_argument("--count", type=int, default=150, help="canvases of each size to measure on (default: %(default)s)")

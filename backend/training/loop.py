@@ -269,7 +269,7 @@ def add_budget(parser: argparse.ArgumentParser, *, minutes: float, peak: float, 
     parser.add_argument("--precision", default="bf16", choices=("no", "bf16", "fp16"), help="mixed precision (default: %(default)s)")
     parser.add_argument("--muon", action="store_true", help="Muon instead of AdamW: fewer steps; not with --precision fp16")
     parser.add_argument("--rate", type=float, default=peak, help="highest learning rate (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default: %(default)s)")
     parser.add_argument(
         "--sheet-every", type=float, default=300.0, help="seconds between checkpoints, each with a sheet (default: %(default)s)"
     )

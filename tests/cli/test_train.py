@@ -110,3 +110,33 @@ def test_a_part_without_data_or_without_what_it_has_learned_says_so(refused, pla
     assert "--data is missing" in refused("train", part, "--out", places["out"])
     if part != "faces":
         assert "Train it first" in refused("train", part, "--out", places["out"], "--embed", places["photos"])
+
+
+def test_the_two_models_of_faces_take_each_others_options_and_are_refused_before_one_is_trained(refused, tmp_path, monkeypatch):
+    trained = []
+    for name in ("recogniser", "detector"):
+        monkeypatch.setattr(f"backend.training.{name}.run", trained.append)
+    words = ("train", "faces", "--data", str(tmp_path), "--out", str(tmp_path / "faces"))
+    assert "--brush" in refused(*words, "--brush", "3")
+    assert "--count 0" in refused(*words, "--count", "0")
+    assert trained == []
+    assert main([*words, "--batch", "7", "--pixels", "99", "--steps", "5"]) == 0
+    recogniser, detector = trained
+    assert (recogniser.out.name, recogniser.batch, recogniser.steps, recogniser.minutes) == ("recogniser", 7, 5, 10.0)
+    assert (detector.out.name, detector.pixels, detector.steps, detector.minutes) == ("detector", 99, 5, 6.0)
+
+
+def test_only_the_recogniser_of_faces_embeds_a_data_set(tmp_path, monkeypatch):
+    ran = []
+    for name in ("recogniser", "detector"):
+        monkeypatch.setattr(f"backend.training.{name}.run", ran.append)
+    assert main(["train", "faces", "--out", str(tmp_path), "--embed", str(tmp_path)]) == 0
+    assert [(one.out.name, one.embed) for one in ran] == [("recogniser", tmp_path)]
+
+
+def test_the_help_of_faces_has_the_options_of_both(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "faces", "--help"])
+    said = capsys.readouterr().out
+    assert "--pixels" in said
+    assert "--batch" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import struct
 import zlib
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from backend.images import open_mask, open_picture
 from protocol.errors import BadPicture
@@ -177,3 +178,25 @@ def test_pictures_without_a_known_white_are_refused(tmp_path: Path) -> None:
         open_picture(saved(tmp_path / "x.tif", Image.fromarray(GREY.astype(np.float32))))
     with pytest.raises(BadPicture, match="32-bit"):
         open_picture(saved(tmp_path / "y.tif", Image.fromarray(GREY.astype(np.int32) * 70_000)))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "avif", "tif", "bmp", "gif", "ppm"])
+def test_wrong_bytes_anywhere_give_a_picture_or_its_sentence_and_nothing_else(tmp_path: Path, suffix: str) -> None:
+    if suffix == "avif" and not features.check("avif"):
+        pytest.skip("this Pillow was built without AVIF")
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0131] = 6, "a camera"
+    options = {"exif": exif} if suffix in ("jpg", "png", "webp", "avif", "tif") else {}
+    whole = saved(tmp_path / f"x.{suffix}", Image.fromarray(GRADIENT), **options).read_bytes()
+    chance = random.Random(suffix)
+    refused = 0
+    for _ in range(60):
+        wrong = bytearray(whole)
+        for _ in range(chance.choice((1, 2, 8))):
+            wrong[chance.randrange(min(len(wrong), 400))] = chance.choice((0, 1, 127, 255, chance.randrange(256)))
+        (tmp_path / "wrong").write_bytes(wrong)
+        try:
+            assert open_picture(tmp_path / "wrong").shape[2] == 3
+        except BadPicture:
+            refused += 1
+    assert refused, "otherwise nothing was damaged"
