@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from protocol.errors import LikenessError
 
-from .bundle import Family, Model, instant_id_file, part_folder
+from .bundle import Family, Model, instant_id_file
 from .header import Shape, read_header
 from .memory_plan import Part, Role, Work
 
@@ -43,8 +42,9 @@ SDXL_INSTANTID = (
     Part("faces", Role.FACES, 360 * MB),
 )
 """The published SDXL 1.0, InstantID, IP-Adapter Plus and antelopev2 in half precision, for who asks before having them."""
-SDXL_WORK = Work(42 * MB, 441 * MB, (3275 + 167) * MB)
-"""1024 x 1024 with guidance, decoded in single precision. A preview decoder works between two steps, and takes less than a step."""
+SDXL_WORK = Work(42 * MB, 441 * MB, 1638 * MB)
+"""1024 x 1024 with guidance, decoded in half precision, too (`half_vae`). A preview decoder works between two steps, and takes less than a
+step."""
 SDXL_CAPTURED, SDXL_REPLACED = 873 * MB, 5135 * MB
 """What captured nets hold for such a picture, and what LoRAs replace at most; `captured_bytes` has the formula."""
 RESIDUAL_NUMBERS = 5.1
@@ -79,19 +79,15 @@ def parts_of(model: Model, element: int, stored: int | None = None, guides: Iter
     return tuple(part for part in found if part.weights)
 
 
-def work_of(
-    model: Model, parts: Iterable[Part], element: int, decode_element: int | None = None, captured: bool = False, merged: bool = False
-) -> Work:
-    """What a picture of the model's own size takes beside the weights, with guidance; `decode_element` where the VAE has more precision.
-    `captured` where CUDA graphs hold memory of their own, `merged` where LoRAs are put into the UNet's weights."""
+def work_of(model: Model, parts: Iterable[Part], element: int, captured: bool = False, merged: bool = False) -> Work:
+    """What a picture of the model's own size takes beside the weights, with guidance. `captured` where CUDA graphs hold memory of their
+    own, `merged` where LoRAs are put into the UNet's weights."""
     known = tuple(parts)
     reading = READING_SHARE * max((part.weights for part in known if part.role in (Role.TEXT, Role.PICTURE)), default=0)
     pixels = model.extent.width * model.extent.height
     width = _first_width(model)
     step = STEP_NUMBERS[model.family] * 2 * (pixels / model.factor**2) * width * element
-    decode = DECODE_NUMBERS * pixels * VAE_WIDTH * (decode_element or element)
-    if decode_element is not None and decode_element > element:  # its weights are made longer for so long, too
-        decode += sum(part.weights for part in known if part.role is Role.VAE) * (decode_element / element - 1)
+    decode = DECODE_NUMBERS * pixels * VAE_WIDTH * element
     held = captured_bytes(model, known, int(step), element) if captured else 0
     replaced = sum(part.weights for part in known if part.role is Role.UNET) if merged else 0
     return Work(int(reading), int(step), int(decode), held, replaced)
@@ -109,16 +105,6 @@ def captured_bytes(model: Model, parts: Iterable[Part], step: int, element: int)
     keys = 2 * 2 * KEY_TOKENS * sum(shape[0] for key, shape in _of_base(model, "unet").items() if _CROSS.fullmatch(key)) * element
     unets = 2 if nets else 1
     return int(step + (unets + nets) * keys + (nets + bool(nets)) * residuals)
-
-
-def decode_bytes(model: Model, element: int) -> int:
-    """The bytes of a number while the VAE decodes: SDXL's own says in its config that half precision is too little for it."""
-    file = part_folder(model.folder, "vae", model.base, model.family) / "config.json"
-    try:
-        upcast = json.loads(file.read_text(encoding="utf-8")).get("force_upcast", True)
-    except (OSError, ValueError):
-        upcast = True
-    return 4 if upcast and model.family is Family.SDXL else element
 
 
 def _adapter_bytes(file: Path, element: int) -> int:

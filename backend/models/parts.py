@@ -224,7 +224,12 @@ class Parts:
         return adapter
 
     def _read(self, name: str, kind: Untyped) -> Untyped:
-        return load_base_part(self.model, name, kind, self.dtype)
+        part = load_base_part(self.model, name, kind, self.dtype)
+        if name == "vae" and self.dtype is torch.float16 and self.model.family is Family.SDXL and part.config.force_upcast:
+            from .half_vae import fit_half_precision
+
+            fit_half_precision(part)  # else diffusers decodes in single precision, as ever
+        return part
 
     def _tokenizer(self, name: str) -> Untyped:
         return self._once(name, lambda: load_tokenizer(self.model, name))

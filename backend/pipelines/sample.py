@@ -29,6 +29,7 @@ from .choices import Mode
 from .clip_skip import accent as skipped
 from .clip_skip import skipping
 from .control import Conditioning, paced
+from .decoding import looked_after
 from .guidance import rescaled
 from .halves import taking
 from .identity import IdentityNet
@@ -131,6 +132,7 @@ def _call(parts: Parts, recipe: Recipe, seed: int, hooks: Hooks, extra: dict[str
         stack.enter_context(taking(recipe.shortening, parts.unet, nets, people, clock))
         stack.enter_context(checked((parts.unet, parts.base["vae"], *nets), hooks.check, parts.device, asleep))
         stack.enter_context(rescaled(parts.unet, schedule, recipe.guidance_rescale))
+        stack.enter_context(looked_after(parts.base["vae"]))
         if recipe.tiled:
             stack.enter_context(tiled(parts.base["vae"]))
         estimate = _estimates(schedule)

@@ -104,8 +104,9 @@ def measure_memory(settings: Settings, shapes: str | None, steps: int) -> Report
 
 
 def plans(rig: Rig, steps: int, plain: int) -> tuple[Figure, ...]:
-    """G10: of the plans that fit a card of 12 and of 8 GB the one that moves least, beside everything at once. `plain` is what plain
-    diffusers holds, weights included. It is given up here, since it holds the weights that are to leave."""
+    """G10: of the plans that fit a card of 12 and of 8 GB, and are as much smaller than plain diffusers as they should be, the one that
+    moves least, beside everything at once. `plain` is what plain diffusers holds, weights included. It is given up here, since it holds
+    the weights that are to leave."""
     del rig.plain
     gc.collect()
     whole, found = levels(rig, steps, [Level.ALL, *(level for level in Level if level is not Level.ALL)])
@@ -116,7 +117,7 @@ def plans(rig: Rig, steps: int, plain: int) -> tuple[Figure, ...]:
             least = min(taken.peak for taken in found.values())
             figures.append(Figure("G10", f"peak of the plan for {card} GB, in GiB", least / GIB, room, "", "no plan fits"))
             continue
-        level, taken = fits[0]
+        level, taken = next(((level, taken) for level, taken in fits if taken.peak <= share * plain), fits[-1])
         held = f"{level.words}: {taken.peak / GIB:.2f} GiB, at most {room}"
         figures.append(Figure("G10", f"peak of the plan for {card} GB, as a part of plain's", taken.peak / plain, share, "", held))
         times = {"plan": taken.seconds, "all at once": whole.seconds}

@@ -15,7 +15,7 @@ from protocol.errors import OutOfMemory
 from protocol.jobs import Shortcut
 
 from ..models.memory_plan import Allotment, Level, MemoryPlan, Role, Stay, captures, plan_memory
-from ..models.part_sizes import decode_bytes, parts_of, work_of
+from ..models.part_sizes import parts_of, work_of
 from ..workbench import CUDA_PROVIDERS
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def plan_for(
     """What is to stay where, for pictures of the model's own size, with `free` bytes, numbers of `element` bytes, the UNet and the
     ControlNets kept in `stored` bytes a number, the ControlNets for guides in these folders beside InstantID's, and what is `asked` for."""
     parts = parts_of(model, element, stored, guides)
-    work = work_of(model, parts, element, decode_bytes(model, element), asked.captured, asked.merged)
+    work = work_of(model, parts, element, asked.captured, asked.merged)
     return plan_memory(parts, work, free, asked.faces)
 
 

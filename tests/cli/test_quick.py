@@ -47,7 +47,7 @@ def test_a_shortcut_that_is_none_is_refused_with_those_that_are(tmp_path, photo,
 def test_the_doctor_shows_the_plan_of_a_card_that_is_given(capsys) -> None:
     run("doctor", "--memory", "12")
     said = capsys.readouterr().out
-    assert "SDXL with InstantID and an IP-Adapter on a card of 12 GB: parts take turns on the device" in said
+    assert "SDXL with InstantID and an IP-Adapter on a card of 12 GB: encoders leave after use" in said
     assert "works on the processor: faces" in said
     with pytest.raises(SystemExit):
         run("doctor", "--memory", "many")
