@@ -109,7 +109,7 @@ class Made:
         self._make = functools.cache(make)
 
     @property
-    def __class__(self) -> Untyped:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def __class__(self) -> Untyped:  # pyright: ignore[reportIncompatibleMethodOverride]  # for isinstance it is what it stands for
         return cast("Untyped", type(self._make()))
 
     def __getattr__(self, name: str) -> Untyped:

@@ -13,7 +13,7 @@ if not (_HERE / "protocol").is_dir():
 
 def _register() -> None:
     try:
-        import krita  # noqa: F401
+        import krita  # noqa: F401 - only whether it is there
     except ImportError:
         return  # the parts without Krita are used by tests
     from .wheels import provide

@@ -84,18 +84,18 @@ class _Bar(QtWidgets.QLineEdit):
             painter.drawText(words, flags, self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, words.width()))
 
 
-class _QuietWheel:
+class QuietWheel:
     """A field that leaves the wheel to the docker unless it has been clicked."""
 
     def wheelEvent(self, event: Any) -> None:
         """Only for a field in use."""
-        if self.hasFocus():  # type: ignore[attr-defined]
-            super().wheelEvent(event)  # type: ignore[misc]
+        if self.hasFocus():  # type: ignore[attr-defined]  # the field it is mixed into has it
+            super().wheelEvent(event)  # type: ignore[misc]  # the same
         else:
             event.ignore()
 
 
-class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
+class Slider(QuietWheel, QtWidgets.QDoubleSpinBox):
     """A number between two ends: drag the bar, use the arrows, or double-click and type, as in Krita's own dockers."""
 
     moved = QtCore.pyqtSignal(float)
@@ -158,7 +158,7 @@ class Slider(_QuietWheel, QtWidgets.QDoubleSpinBox):
         self._bar.set_typing(False)
 
 
-class Number(_QuietWheel, QtWidgets.QSpinBox):
+class Number(QuietWheel, QtWidgets.QSpinBox):
     """A whole number."""
 
     typed = QtCore.pyqtSignal(int)
@@ -181,7 +181,7 @@ class Number(_QuietWheel, QtWidgets.QSpinBox):
             self.blockSignals(False)
 
 
-class AutoNumber(_QuietWheel, QtWidgets.QDoubleSpinBox):
+class AutoNumber(QuietWheel, QtWidgets.QDoubleSpinBox):
     """A number, or "auto" one step below the lowest one."""
 
     typed = QtCore.pyqtSignal(object)

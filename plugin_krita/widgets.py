@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from .numbers import QuietWheel
 from .picture_files import image_of
 from .protocol.planes import Plane
 from .qt import Qt, QtCore, QtGui, QtWidgets
@@ -113,7 +114,7 @@ class Elided(QtWidgets.QLabel):
         )
 
 
-class Choices(QtWidgets.QComboBox):
+class Choices(QuietWheel, QtWidgets.QComboBox):
     """A chooser of named values. The wheel scrolls the docker unless the chooser has been clicked."""
 
     picked = QtCore.pyqtSignal(object)
@@ -144,13 +145,6 @@ class Choices(QtWidgets.QComboBox):
 
     def _pick(self, place: int) -> None:
         self.picked.emit(self._offered[place][1])
-
-    def wheelEvent(self, event: Any) -> None:
-        """Only for a chooser in use."""
-        if self.hasFocus():
-            super().wheelEvent(event)
-        else:
-            event.ignore()
 
 
 class Toggle(QtWidgets.QToolButton):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast, get_args
 
-import msgpack  # pyright: ignore[reportMissingTypeStubs]
+import msgpack  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
 from .errors import BadMessage, InvalidRequest, TooLarge, Unsupported
 from .limits import FRAME_BYTES, HEADER_BYTES, HEADER_ITEMS, MESSAGE_BYTES, PLANES

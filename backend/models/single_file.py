@@ -142,7 +142,7 @@ def _converted(file: Path, what: str, convert: Callable[[], Untyped]) -> State:
 
 def _on_no_device() -> Untyped:
     """Modules made within take no memory for their parameters; what is computed in them (positions) is real."""
-    import accelerate  # pyright: ignore[reportMissingTypeStubs]
+    import accelerate  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
     empty: Untyped = getattr(accelerate, "init_empty_weights")
     return empty(include_buffers=False)

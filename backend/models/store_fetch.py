@@ -106,11 +106,11 @@ class Download:
         """Fetch it, trying again as `patience` says. ModelError, DiskFull or Cancelled (by `stop`) with a sentence."""
         failures = wrong = 0
         while True:
-            before = _size(self.part)
+            before = size_of(self.part)
             try:
                 return self._attempt()
             except Passing as problem:
-                failures = 1 if _size(self.part) > before else failures + 1
+                failures = 1 if size_of(self.part) > before else failures + 1
                 if failures >= self.patience.tries:
                     raise ModelError(
                         f"{self._name} could not be fetched: {problem}. What came so far is kept; try again later."
@@ -158,7 +158,7 @@ class Download:
 
     def _kept(self) -> tuple[int, str, str]:
         """How many bytes of an earlier try can be gone on with, their ETag, and the hash that the Hub named."""
-        have = _size(self.part)
+        have = size_of(self.part)
         try:
             card = json.loads(self._card.read_text(encoding="utf-8"))
             etag, linked = str(card["etag"]), str(card["linked"])
@@ -229,7 +229,7 @@ class Download:
         os.replace(fresh, self._card)
 
     def _forget(self) -> None:
-        self.heard(-_size(self.part))
+        self.heard(-size_of(self.part))
         self.part.unlink(missing_ok=True)
         self._card.unlink(missing_ok=True)
 
@@ -283,7 +283,8 @@ def _range(have: int, etag: str) -> dict[str, str]:
     return {"Range": f"bytes={have}-", **({"If-Range": etag} if etag else {})}
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
     try:
         return path.stat().st_size
     except OSError:

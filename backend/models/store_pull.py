@@ -15,7 +15,7 @@ from protocol.errors import DiskFull, InvalidRequest, ModelError
 from ..files import sha256_of
 from .catalog import CatalogFile
 from .store import Record, Store
-from .store_fetch import Download, Fetched, Patience, Trust, install
+from .store_fetch import Download, Fetched, Patience, Trust, install, size_of
 from .store_found import Found
 from .store_http import Hub
 
@@ -92,7 +92,7 @@ def plan(store: Store, record: Record, files: Iterable[CatalogFile]) -> tuple[Pl
             there.append(file)
         else:
             jobs.setdefault(known or file.key, []).append(file)
-    begun = sum(_size(partial_of(store, record, job[0])) for job in jobs.values())
+    begun = sum(size_of(partial_of(store, record, job[0])) for job in jobs.values())
     return Plan(tuple(there), tuple(map(tuple, jobs.values())), begun), record
 
 
@@ -233,17 +233,10 @@ def _is_whole(store: Store, record: Record, sha256: str) -> bool:
     blob = store.blob(sha256)
     if not blob.is_file():
         return False
-    if any(store.path(held) == blob and not held.bad and held.bytes == _size(blob) for held in record.files.values()):
+    if any(store.path(held) == blob and not held.bad and held.bytes == size_of(blob) for held in record.files.values()):
         return True
     return sha256_of(blob) == sha256
 
 
 def _trust(file: CatalogFile) -> Trust:
     return Trust.CATALOGUE if file.sha256 else Trust.FIRST_USE
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0

@@ -66,7 +66,7 @@ def convert(source: str, copy: str, sha256: str) -> None:
     if sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) > ROOM * size + 2**20:
         raise RefusedError("bomb")
     notes = {"format": "pt", "likeness.source_sha256": sha256, "likeness.values": json.dumps(values)}
-    safetensors.save_file(separate(tensors), copy, metadata=notes)  # pyright: ignore[reportUnknownMemberType]
+    safetensors.save_file(separate(tensors), copy, metadata=notes)  # pyright: ignore[reportUnknownMemberType]  # typed in part
 
 
 def limit(memory: int, seconds: int) -> None:

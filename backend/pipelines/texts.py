@@ -67,7 +67,7 @@ class _Reader:
     """The text encoders of a pipeline, reading at the layer that it takes; clip skip (`clip_skip`) acts within them."""
 
     def __init__(self, shell: Untyped) -> None:
-        from compel.embeddings_provider import EmbeddingsProvider  # pyright: ignore[reportMissingTypeStubs]
+        from compel.embeddings_provider import EmbeddingsProvider  # pyright: ignore[reportMissingTypeStubs]  # it has none
 
         self._shell = shell
         second = _second(shell)
@@ -76,7 +76,7 @@ class _Reader:
         self._providers: list[Untyped] = [
             EmbeddingsProvider(
                 tokenizer,
-                _Voice(encoder, penultimate=second is not None),  # pyright: ignore[reportArgumentType]
+                _Voice(encoder, penultimate=second is not None),  # pyright: ignore[reportArgumentType]  # it answers as an encoder does
                 dtype_for_device_getter=lambda device, dtype=encoder.dtype: dtype,
                 truncate=False,
             )

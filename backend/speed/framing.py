@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-import msgpack  # pyright: ignore[reportMissingTypeStubs]
+import msgpack  # pyright: ignore[reportMissingTypeStubs]  # it has none
 import numpy as np
 import zmq
 from numpy.typing import NDArray

@@ -99,7 +99,7 @@ class BaseTask:
 
     def compile(self) -> None:
         """Compile the UNet for training (a C++ compiler is needed on a CPU); a fifth faster there, a minute or two later in starting."""
-        self.unet = torch.compile(self.base.parts.unet)  # pyright: ignore[reportUnknownMemberType]
+        self.unet = torch.compile(self.base.parts.unet)  # pyright: ignore[reportUnknownMemberType]  # torch types it in part
 
     def loss(self, step: int, draw: torch.Generator) -> Tensor:
         """Weighted mean squared error of the predicted noise."""

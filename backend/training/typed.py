@@ -31,9 +31,8 @@ def write_onnx(module: nn.Module, sample: Tensor, path: Path, outputs: list[str]
     """Write `module`, called with `sample`, as ONNX; its input is "input.1" as in insightface's files, the axes in `free` are open."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # the tracing exporter is marked old, but names nodes as insightface expects, and needs no other package
+        # The tracing exporter is marked old, but names nodes as insightface expects, and needs no other package.
+        warnings.simplefilter("ignore")
         torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
             module.float().eval(),
             (sample,),

@@ -59,7 +59,7 @@ def warm_up(projection: nn.Module, people: People, base: Base, embeddings: NDArr
             made = projection(tensor(embeddings[batch])[:, None])
         loss = functional.mse_loss(made.float(), wanted[of_person[batch]]) / spread
         adam.zero_grad(set_to_none=True)
-        loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        loss.backward()  # pyright: ignore[reportUnknownMemberType]  # torch types it and what follows in part
         adam.step()  # pyright: ignore[reportUnknownMemberType]
     kept = np.flatnonzero(of_person >= len(first) - held)
     return _explained(projection, tensor(embeddings[kept]), wanted[of_person[kept]])
