@@ -6,7 +6,6 @@ import ast
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -103,8 +102,10 @@ def test_the_python_of_a_packaged_krita_is_read_from_its_own_plug_in(tmp_path: P
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a program under another name is started the way Linux does it")
 def test_a_running_krita_is_noticed(tmp_path: Path) -> None:
-    shutil.copy(shutil.which("sleep") or "", tmp_path / "krita")
-    with subprocess.Popen([tmp_path / "krita", "60"]) as running:
+    program = tmp_path / "krita"
+    program.write_text("#!/bin/sh\nread word\n")
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as running:
         assert krita_runs()
         running.kill()
 

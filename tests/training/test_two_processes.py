@@ -1,6 +1,8 @@
 """One training in two processes: they take the same steps together, and one of them writes."""
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -41,13 +43,19 @@ print("DRAWN", round(sum(task.drawn), 4))
 """
 
 
+def free_port() -> int:
+    """One that no system gives to whoever asks for any, as other programs do in the seconds until the processes listen."""
+    for port in random.sample(range(20_000, 30_000), 1000):
+        with socket.socket() as tried, contextlib.suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 def trained(outs: tuple[Path, Path], *, together: bool) -> list[str]:
     """What both processes print, each after five steps in its folder; as `accelerate launch --cpu --num_processes 2` starts them."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
-    shared |= {"ACCELERATE_USE_CPU": str(together), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    shared |= {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": str(together), "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     begun = [
         subprocess.Popen(
             [sys.executable, "-c", TRAIN, str(out)],
