@@ -194,6 +194,16 @@ def test_no_page_and_no_configuration_names_a_place_of_one_machine():
     assert places.search("see /home/anna/models")
 
 
+def test_every_place_on_the_map_is_there():
+    """A cell may go on in the folder of its first place: `backend/demo.py`, `contact.py`."""
+    page = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    cells = re.findall(r"^\| (`[^|]*) \|", page.split("## Rooms")[1].split("\n#")[0], re.MULTILINE)
+    assert len(cells) > 20
+    for cell in cells:
+        first, *others = re.findall(r"`([^`]+)`", cell)
+        assert [place for place in (first, *(f"{Path(first).parent}/{other}" for other in others)) if not (ROOT / place).exists()] == []
+
+
 def test_nothing_raises_a_bare_exception():
     """Errors for the user are of the one tree: `raise Exception` and `assert` on outside data have no sentence."""
     bare = re.compile(r"raise (Exception|BaseException)\b")
