@@ -53,7 +53,7 @@ def _add_files(actions: Any) -> None:  # noqa: ANN401 - argparse's own class is 
     _add_replace(bring)
 
 
-def _add_mixing(actions: Any) -> None:  # noqa: ANN401
+def _add_mixing(actions: Any) -> None:  # noqa: ANN401 - the same
     blend = actions.add_parser("blend", help="people between others, saved or only shown in a row of pictures")
     blend.add_argument("people", nargs="+", metavar="NAME")
     blend.add_argument(

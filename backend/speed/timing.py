@@ -106,10 +106,10 @@ def compare(
     for number in range(rounds):
         if number % 2:
             slow, other = timer.measure(lambda: second(number))  # noqa: B023  (called before the number changes)
-            quick, one = timer.measure(lambda: first(number))  # noqa: B023
+            quick, one = timer.measure(lambda: first(number))  # noqa: B023  (the same)
         else:
-            quick, one = timer.measure(lambda: first(number))  # noqa: B023
-            slow, other = timer.measure(lambda: second(number))  # noqa: B023
+            quick, one = timer.measure(lambda: first(number))  # noqa: B023  (the same)
+            slow, other = timer.measure(lambda: second(number))  # noqa: B023  (the same)
         check(one, other)
         pairs.append((quick, slow))
     middle = statistics.median

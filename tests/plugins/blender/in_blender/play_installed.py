@@ -11,7 +11,7 @@ FOLDER, ARCHIVE = Path(sys.argv[1]), sys.argv[2]
 os.environ["BLENDER_USER_RESOURCES"] = str(FOLDER / "resources")  # before the import: nothing of the user's own Blender is read or written
 os.environ["LIKENESS_STATE"] = str(FOLDER / "state")
 
-import bpy  # noqa: E402
+import bpy
 
 addon_utils = import_module("addon_utils")  # found only once bpy is imported
 MODULE = "bl_ext.user_default.likeness"

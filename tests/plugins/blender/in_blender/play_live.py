@@ -15,18 +15,18 @@ STATE.mkdir(mode=0o700)
 stage.os.environ["LIKENESS_STATE"] = str(STATE)
 stage.empty()
 
-import portrait as studio  # noqa: E402
-import recorder  # noqa: E402
-from mannequin import a_person, turn  # noqa: E402
-from plugin_blender.protocol.geometry import Extent  # noqa: E402
-from plugin_blender.protocol.planes import Layout, Plane  # noqa: E402
+import portrait as studio
+import recorder
+from mannequin import a_person, turn
+from plugin_blender.protocol.geometry import Extent
+from plugin_blender.protocol.planes import Layout, Plane
 
-import plugin_blender  # noqa: E402
-from plugin_blender import scene_live, scripting, ui  # noqa: E402
-from plugin_blender.scene import camera_of, figure_of  # noqa: E402
-from plugin_blender.scene_memory import Memory  # noqa: E402
-from plugin_blender.scene_pictures import LIVE, show_live  # noqa: E402
-from plugin_blender.scene_shot import Setup  # noqa: E402
+import plugin_blender
+from plugin_blender import scene_live, scripting, ui
+from plugin_blender.scene import camera_of, figure_of
+from plugin_blender.scene_memory import Memory
+from plugin_blender.scene_pictures import LIVE, show_live
+from plugin_blender.scene_shot import Setup
 
 told = {}
 TURNS = (0, 10, 25, -25, 40, -50, 90, 180)

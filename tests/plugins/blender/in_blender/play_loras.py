@@ -11,13 +11,13 @@ STATE.chmod(0o700)
 stage.os.environ["LIKENESS_STATE"] = str(STATE)
 stage.empty()
 
-import recorder  # noqa: E402
+import recorder
 
-import plugin_blender  # noqa: E402
-from plugin_blender import scripting, ui  # noqa: E402
-from plugin_blender.settings import wish_of  # noqa: E402
-from plugin_blender.ui_loras import LIKENESS_PT_loras  # noqa: E402
-from plugin_blender.wish import Kind, wish_from  # noqa: E402
+import plugin_blender
+from plugin_blender import scripting, ui
+from plugin_blender.settings import wish_of
+from plugin_blender.ui_loras import LIKENESS_PT_loras
+from plugin_blender.wish import Kind, wish_from
 
 for file in ("ink.lora", "oil.lora"):
     (STATE / "script" / file).touch()

@@ -9,10 +9,10 @@ stage.os.environ["PATH"] = ""  # no backend is installed here
 stage.os.environ.pop("LIKENESS_COMMAND", None)
 stage.empty()
 
-import recorder  # noqa: E402
+import recorder
 
-import plugin_blender  # noqa: E402
-from plugin_blender import ui  # noqa: E402
+import plugin_blender
+from plugin_blender import ui
 
 
 def ours():

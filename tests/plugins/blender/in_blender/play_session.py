@@ -13,14 +13,14 @@ STATE.mkdir(mode=0o700)
 stage.os.environ["LIKENESS_STATE"] = str(STATE)
 stage.empty()
 
-import everything  # noqa: E402
-import portrait as studio  # noqa: E402
-import recorder  # noqa: E402
+import everything
+import portrait as studio
+import recorder
 
-import plugin_blender  # noqa: E402
-from plugin_blender import scripting, ui  # noqa: E402
-from plugin_blender.scene_pictures import plane_of_image  # noqa: E402
-from plugin_blender.wish import GuideKind, Kind  # noqa: E402
+import plugin_blender
+from plugin_blender import scripting, ui
+from plugin_blender.scene_pictures import plane_of_image
+from plugin_blender.wish import GuideKind, Kind
 
 told = {}
 program = stage.ROOT / "tests" / "fakes" / "blender_backend.py"

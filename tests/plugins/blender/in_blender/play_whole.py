@@ -14,12 +14,12 @@ from mathutils import Matrix, Vector
 PLAN = json.loads(Path(os.environ["LIKENESS_TEST_PLAN"]).read_text(encoding="utf-8"))
 stage.empty()
 
-import portrait as studio  # noqa: E402
+import portrait as studio
 
-import plugin_blender  # noqa: E402
-from plugin_blender import scripting  # noqa: E402
-from plugin_blender.bones import FACE_POINTS  # noqa: E402
-from plugin_blender.scene import FACE_NAMES, camera_of, figure_of  # noqa: E402
+import plugin_blender
+from plugin_blender import scripting
+from plugin_blender.bones import FACE_POINTS
+from plugin_blender.scene import FACE_NAMES, camera_of, figure_of
 
 UNIT = 0.12
 """Half a face's height in metres; the plan's numbers are in these units, x to the viewer's right, y down, z to the viewer."""

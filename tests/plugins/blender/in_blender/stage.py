@@ -13,9 +13,9 @@ os.environ["BLENDER_USER_RESOURCES"] = str(FOLDER / "resources")  # before the i
 ROOT = Path(__file__).resolve().parents[4]
 sys.path.insert(0, str(ROOT))
 
-import bpy  # noqa: E402
-import numpy as np  # noqa: E402
-from bpy_extras.object_utils import world_to_camera_view  # noqa: E402
+import bpy
+import numpy as np
+from bpy_extras.object_utils import world_to_camera_view
 
 
 def empty() -> None:
