@@ -22,7 +22,7 @@ from . import portraits, reach, shortcuts, small_faces
 from .findings import Finding, Sizes
 from .people import sitter
 from .table import Row, as_json, markdown, verdict
-from .under_test import ModelUnderTest
+from .tested import ModelUnderTest
 
 
 def evaluate(bench: Bench, styled: Bench | None, faces: FaceAnalyser, sizes: Sizes, bar: Bar, out: Path) -> list[Row]:

@@ -17,7 +17,7 @@ from ..training.world import attributes, caption
 from .findings import SHOWN, Finding, at_least, at_most, plain
 from .measures import Mean, gain, keypoint_error, mean, nearest
 from .people import Sitter, stranger_in
-from .under_test import ModelUnderTest, Shown, checked, planes, subject
+from .tested import ModelUnderTest, Shown, checked, planes, subject
 
 Judge = Callable[[NDArray[np.uint8]], dict[str, str]]
 """A picture (H, W, 3) -> its attributes, as `training.world.attributes` names them."""

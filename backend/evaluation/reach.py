@@ -23,7 +23,7 @@ from .measures import gain, mean
 from .people import PHOTOS, Sitter, stranger_in
 from .portraits import Judge
 from .table import Row
-from .under_test import ModelUnderTest, Shown, planes, subject
+from .tested import ModelUnderTest, Shown, planes, subject
 
 Pixels = NDArray[np.uint8]
 _LIMIT, _SOFT = "the world's own drawings so: the judge's limit", "the world's own soft drawings taken for it"

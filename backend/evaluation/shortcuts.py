@@ -19,7 +19,7 @@ from ..training.world import caption
 from .findings import SHOWN, Finding, plain
 from .measures import gain, mean
 from .people import Sitter
-from .under_test import ModelUnderTest, Shown, subject
+from .tested import ModelUnderTest, Shown, subject
 
 ALONE = tuple((shortcut.value, (shortcut,)) for shortcut in Shortcut if shortcut is not Shortcut.SMALL)
 QUICK = (Shortcut.FEW_STEPS, Shortcut.GUIDANCE_INTERVAL, Shortcut.CONDITIONAL_IDENTITY)

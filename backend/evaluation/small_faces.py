@@ -24,7 +24,7 @@ from ..images import to_plane
 from ..training.world import caption
 from .measures import Mean, gain, mean
 from .people import Sitter, sitter, stranger_in
-from .under_test import Painter, subject
+from .tested import Painter, subject
 
 Pixels = NDArray[np.uint8]
 

@@ -16,7 +16,7 @@ from backend.evaluation.findings import Sizes
 from backend.evaluation.measures import keypoint_error, mean, nearest
 from backend.evaluation.people import sitter, wanted_shot
 from backend.evaluation.table import Row, as_json, markdown, verdict
-from backend.evaluation.under_test import ModelUnderTest
+from backend.evaluation.tested import ModelUnderTest
 from backend.training.data import Plan
 from backend.training.world import FIRST_EVALUATION_PERSON
 from protocol.errors import InvalidRequest
