@@ -18,7 +18,7 @@ from protocol.errors import LikenessError
 
 from .bundle import Family, Model
 from .extras import family_of_lora, family_of_word
-from .header import Header, read_header
+from .header import Header, glance
 from .shelf import embeddings, loras
 
 NAME = 80
@@ -60,7 +60,7 @@ class _Said:
 class Offers:
     """The offers of models; what files say is kept as long as they stay as they are."""
 
-    def __init__(self, read: Callable[[Path], Header] = read_header) -> None:
+    def __init__(self, read: Callable[[Path], Header] = glance) -> None:
         """`read` reads a header; a test counts how often."""
         self._read = read
         self._said: dict[Path, tuple[object, _Said]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ import torch
 from safetensors.torch import save_file
 
 from backend.models.bundle import Model
-from backend.models.header import Header, read_header
+from backend.models.extras import family_of_lora
+from backend.models.header import Header, glance, read_header
 from backend.models.offers import LoraOffer, Offer, Offers, folder_stamp
+from protocol.errors import ModelError
 
 KEY = "lora_unet_input_blocks_4_1_transformer_blocks_0_attn2_to_k.lora_down.weight"
 
@@ -119,6 +122,28 @@ def test_a_header_is_read_once_for_each_state_of_a_file_and_never_more_of_it(mod
     os.utime(path, (1, 1))
     offers.of(model)
     assert len(reader.read) == 2
+
+
+@pytest.mark.parametrize("width", [768, 2048, 1024, 96])
+@pytest.mark.parametrize("notes", [None, {"modelspec.title": 'A "quoted" {title}', "ss_tag_frequency": '{"x": {"__metadata__": 1}}'}])
+def test_a_glance_at_a_large_header_tells_what_all_of_it_tells(tmp_path: Path, width: int, notes: dict[str, str] | None) -> None:
+    """Oracle: the whole header."""
+    tensors = {f"lora_unet_mid_block_{n}_attn1_to_q.lora_down.weight": torch.zeros(1, 1) for n in range(800)}
+    tensors |= {f"lora_unet_mid_block_{n}_attn2_to_k.{role}.weight": torch.zeros(1, width) for n in range(9) for role in ("lora_down", "x")}
+    save_file(tensors, tmp_path / "large.safetensors", metadata=notes)
+    seen, whole = glance(tmp_path / "large.safetensors"), read_header(tmp_path / "large.safetensors")
+    assert 0 < len(seen.shapes) < len(whole.shapes)
+    assert seen.shapes.items() <= whole.shapes.items()
+    assert (seen.notes, family_of_lora(seen)) == (whole.notes, family_of_lora(whole))
+
+
+@pytest.mark.parametrize("spoil", [b"", b"\xff" * 40, b"<html>", (9).to_bytes(8, "little") + b"{"])
+def test_a_glance_at_something_else_says_what_reading_it_would_say(tmp_path: Path, spoil: bytes) -> None:
+    (tmp_path / "odd.safetensors").write_bytes(spoil)
+    with pytest.raises(ModelError) as whole:
+        read_header(tmp_path / "odd.safetensors")
+    with pytest.raises(ModelError, match=re.escape(str(whole.value))):
+        glance(tmp_path / "odd.safetensors")
 
 
 def test_the_stamp_of_a_folder_differs_when_a_file_comes_or_goes(model: Model) -> None:
