@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Hashable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -73,6 +73,9 @@ class CudaCapturer:
                 # Other threads (previews, faces, compilers) may go on with the GPU meanwhile.
                 with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                     answer = work()
+            except BaseException:
+                _end_capturing(torch.cuda.current_device(), self._pool)
+                raise
             finally:
                 torch.cuda.set_stream(former)  # after a failed capture torch leaves its own in place
         return graph, answer
@@ -86,6 +89,15 @@ class CudaCapturer:
         """A pool of which all graphs are gone cannot be used again; the next ones have another."""
         self._pool = torch.cuda.graph_pool_handle()
         torch.cuda.empty_cache()
+
+
+def _end_capturing(device: int, pool: Untyped) -> None:
+    """Tell torch's allocator that a capture that failed is over. By itself (`CUDAGraph::capture_end`) torch only does that after one that
+    did not, and until then it empties no cache, not even before it says that memory is full."""
+    with suppress(RuntimeError):  # it is over: whatever failed was not the device's
+        for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+            inside: Untyped = getattr(torch, "_C")
+            getattr(inside, name)(device, pool)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

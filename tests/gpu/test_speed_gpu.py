@@ -101,6 +101,48 @@ def test_float8_storage_takes_less_and_draws_nearly_the_same(tmp_path: Path) -> 
     assert difference.mean() < 8
 
 
+def test_sdxls_vae_decodes_in_half_precision_as_in_single(tmp_path: Path) -> None:
+    """In the published shapes, with random weights that overflow (the published ones were not at hand)."""
+    import json
+
+    import diffusers
+
+    from backend.models.half_vae import fit_half_precision
+
+    words = json.loads((Path(backend.__file__).parent / "models" / "stock" / "sdxl" / "vae" / "config.json").read_text(encoding="utf-8"))
+    torch.manual_seed(3)
+    with torch.device("cuda"):
+        vae = diffusers.AutoencoderKL.from_config(words).requires_grad_(False).eval()
+        latents = torch.randn(1, 4, 64, 64)
+    for name, layer in vae.decoder.named_modules():
+        if name.endswith(("conv_in", "conv1", "conv2", "to_out.0")):
+            layer.weight *= 3e4
+            layer.bias *= 3e4
+    wanted = vae.decode(latents, return_dict=False)[0]
+    overflows = vae.half().decode(latents.half(), return_dict=False)[0]
+    assert not torch.isfinite(overflows).all(), "or nothing is shown"
+    assert fit_half_precision(vae)
+    found = vae.decode(latents.half(), return_dict=False)[0].float()
+    assert (found - wanted).abs().mean() < 0.02 * wanted.std()
+
+
+def test_reused_features_draw_the_same_bytes_with_graphs_at_hand(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from backend.pipelines.graphs import CudaCapturer, Graphs
+    from backend.workbench import open_workbench
+    from protocol.jobs import Shortcut
+
+    engine, job = open_workbench(settings(tmp_path, "cuda", "float16")).engine, ada_at_the_sea()
+    job = replace(job, sampling=replace(job.sampling, steps=12, shortcuts=(Shortcut.FEATURE_REUSE,)))
+    plain = engine.run(job)[0].pixels
+    engine.parts.graphs = Graphs(CudaCapturer(engine.parts.device), print)
+    engine.run(ada_at_the_sea())
+    kept = len(engine.parts.graphs)
+    assert np.array_equal(engine.run(job)[0].pixels, plain)
+    assert len(engine.parts.graphs) == kept >= 2
+
+
 def test_the_benchmark_of_the_engine_measures_every_goal_in_sdxls_shapes(tmp_path: Path) -> None:
     """What tests/speed/test_as_on_a_gpu.py goes through on a processor. Random weights, made on the GPU; about 11 GB of it."""
     from backend.speed.engine_goals import Run
