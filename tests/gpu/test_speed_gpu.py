@@ -87,6 +87,7 @@ def test_compiled_blocks_draw_alike_and_compile_once(tmp_path: Path) -> None:
     assert difference.mean() < 0.5
     assert counters["stats"]["unique_graphs"] == made, "no recompile at the second request"
     assert any((tmp_path / "cache").iterdir()), "what was compiled is kept on the disk"
+    assert engine.parts.unet.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
     engine.parts.compiler.close()
 
 

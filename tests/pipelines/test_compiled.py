@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,3 +231,23 @@ def test_the_folder_that_a_user_names_is_kept(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv(VARIABLE, str(tmp_path / "theirs"))
     Compiler("eager", tmp_path / "ours")
     assert os.environ[VARIABLE] == str(tmp_path / "theirs")
+
+
+@pytest.mark.parametrize(("device", "laid", "asked"), [("cuda", False, [torch.channels_last]), ("cuda", True, []), ("cpu", False, [])])
+def test_convolutions_of_a_gpu_are_laid_out_with_channels_last_once(device: str, laid: bool, asked: list[torch.memory_format]) -> None:
+    class Net:
+        weight = SimpleNamespace(device=torch.device(device), is_contiguous=lambda memory_format: laid)
+        conv_in = SimpleNamespace(weight=weight)
+
+        def __init__(self) -> None:
+            self.formats: list[torch.memory_format] = []
+
+        def modules(self) -> list[object]:
+            return []
+
+        def to(self, memory_format: torch.memory_format) -> None:
+            self.formats.append(memory_format)
+
+    net = Net()
+    with Compiler("eager").within([net]):
+        assert net.formats == asked
