@@ -18,6 +18,7 @@ import copy
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -140,25 +141,32 @@ class Compiler:
             self._idle.clear()
         self._wanted.put((name, _twin(block), alike(given)))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="compiler", daemon=True)
+            # The thread must not keep alive what a closed model leaves: its compiled blocks hold the net's weights.
+            self._thread = threading.Thread(target=self._work, args=(weakref.ref(self), self._wanted), name="compiler", daemon=True)
+            weakref.finalize(self, self._wanted.put, None).atexit = False
             self._thread.start()
 
-    def _work(self) -> None:
+    @staticmethod
+    def _work(compiler: weakref.ref[Compiler], wanted: queue.SimpleQueue[tuple[Signature, Untyped, Untyped] | None]) -> None:
         dynamo: Untyped = torch._dynamo.config
         dynamo.recompile_limit = dynamo.accumulated_recompile_limit = VARIANTS  # each thread has its own settings
-        while (wanted := self._wanted.get()) is not None:
-            name, twin, (args, kwargs) = wanted
-            try:
-                with torch.no_grad():
-                    self._compile(twin.forward)(*args, **kwargs)
-                self._ready |= {name}
-            except Exception as error:  # whatever a compiler meets: the block goes on as it is
-                self._say(f"a block stays as it is, since it cannot be compiled ({type(error).__name__})")
-            with self._lock:
-                self._pending -= 1
-                if self._pending == 0:
-                    self._say(f"{len(self._ready)} of {len(self._asked)} kinds of blocks are compiled")
-                    self._idle.set()
+        while (one := wanted.get()) is not None and (alive := compiler()) is not None:
+            alive._try(*one)
+            del one, alive
+
+    def _try(self, name: Signature, twin: Untyped, given: Untyped) -> None:
+        args, kwargs = given
+        try:
+            with torch.no_grad():
+                self._compile(twin.forward)(*args, **kwargs)
+            self._ready |= {name}
+        except Exception as error:  # whatever a compiler meets: the block goes on as it is
+            self._say(f"a block stays as it is, since it cannot be compiled ({type(error).__name__})")
+        with self._lock:
+            self._pending -= 1
+            if self._pending == 0:
+                self._say(f"{len(self._ready)} of {len(self._asked)} kinds of blocks are compiled")
+                self._idle.set()
 
 
 def _lay_out(module: Untyped) -> None:

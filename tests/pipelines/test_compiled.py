@@ -5,8 +5,10 @@ Whether it is faster only a GPU can show; on processors it is not, and so it is 
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -251,3 +253,17 @@ def test_convolutions_of_a_gpu_are_laid_out_with_channels_last_once(device: str,
     net = Net()
     with Compiler("eager").within([net]):
         assert net.formats == asked
+
+
+def test_a_model_that_is_closed_takes_its_compiled_blocks_and_their_thread_along(tiny_folders) -> None:
+    engine = Engine(Model.open(tiny_folders["sdxl"]), FakeFaces())
+    compiler = engine.parts.compiler = Compiler("eager")
+    for _ in range(2):
+        engine.run(PictureJob("a hat", sampling=Sampling(steps=1), preview_every=0))
+        assert compiler.wait(60)
+    weights, thread = weakref.ref(engine.parts.unet.mid_block.attentions[0]), compiler._thread
+    del engine, compiler
+    gc.collect()
+    assert weights() is None
+    thread.join(60)
+    assert not thread.is_alive()
