@@ -261,7 +261,7 @@ def test_a_model_that_is_closed_takes_its_compiled_blocks_and_their_thread_along
     for _ in range(2):
         engine.run(PictureJob("a hat", sampling=Sampling(steps=1), preview_every=0))
         assert compiler.wait(60)
-    weights, thread = weakref.ref(engine.parts.unet.mid_block.attentions[0]), compiler._thread
+    weights, thread = weakref.ref(engine.parts.unet.mid_block.attentions[0].transformer_blocks[0]), compiler._thread
     del engine, compiler
     gc.collect()
     assert weights() is None
