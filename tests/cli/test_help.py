@@ -32,16 +32,18 @@ print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a child's processor time is measured with getrusage")
 def test_help_takes_less_than_three_tenths_of_a_second_of_the_processor():
-    """Processor time, the best of several: a busy machine makes the clock on the wall say anything, and the processor slower."""
+    """Processor time, the best of several: a busy machine makes the clock on the wall say anything, and the processor slower. Where Python
+    itself is slow, as without compiled files, it counts how much slower: some of its own modules take a twentieth of a second otherwise."""
     import resource
 
-    def taken() -> float:
+    def taken(*words: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert python("-m", "backend", "--help").returncode == 0
+        assert python(*words).returncode == 0
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert any(taken() < 0.3 for _ in range(5))
+    floor = min(taken("-c", "import argparse, dataclasses, json, pathlib") for _ in range(3))
+    assert any(taken("-m", "backend", "--help") < 0.3 * max(1.0, floor / 0.05) for _ in range(5))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

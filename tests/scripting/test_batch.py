@@ -108,6 +108,7 @@ def test_a_batch_has_both_devices_at_work_and_its_results_in_the_orders_order(tw
             while not both.is_set() and time.monotonic() < end:
                 if all(one.job_id for one in watcher.status().devices):
                     both.set()
+                time.sleep(0.05)  # the workers need the processor too, which may be the same one
         let_go(two_devices, "both")
         while len(list(out.glob("quick *.png"))) < 4 and time.monotonic() < end:
             time.sleep(0.02)

@@ -27,6 +27,13 @@ from protocol.messages import Stage
 PIXELS = np.random.default_rng(1).integers(0, 256, (32, 32, 4), dtype=np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def nobody_is_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may start a worker in minutes."""
+    monkeypatch.setattr(serving, "ANSWER_S", 600.0)
+    monkeypatch.setattr(protocol_goals, "WAIT_S", 600.0)
+
+
 @pytest.fixture(scope="module")
 def busy(tmp_path_factory):
     """A backend whose worker computes, and its state folder."""
