@@ -12,7 +12,7 @@ from pathlib import Path
 
 from protocol.client import Client
 from protocol.discovery import Lock, make_private_folder, note_starting
-from protocol.errors import LikenessError, Lost, NotOurKey, NotRunning, ServiceError, Starting, VersionMismatch
+from protocol.errors import LikenessError, Lost, NotOurKey, NotRunning, ServiceError, SpoolUnusable, Starting, VersionMismatch
 from protocol.events import Link
 
 from .server.process import turn_over
@@ -25,10 +25,19 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def start_detached(state: Path, options: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> None:
-    """Start `likeness serve` in a session of its own. It writes its connection file when it can be reached."""
-    make_private_folder(state)
-    make_private_folder(state / "logs")
-    note_starting(state)
+    """Start `likeness serve` in a session of its own. It writes its connection file when it can be reached.
+
+    Raises `SpoolUnusable` if nothing can be written there (a home that is read-only), `UnsafeFolder` if others can enter it.
+    """
+    try:
+        make_private_folder(state)
+        make_private_folder(state / "logs")
+        note_starting(state)
+    except OSError as error:
+        raise SpoolUnusable(
+            f"The backend cannot keep its files in {state}: {os.strerror(error.errno or 0)}. Set LIKENESS_STATE to a folder that can be "
+            "written, or use --alone, which does without."
+        ) from error
     command = [sys.executable, "-m", "backend", "serve", "--state", str(state), *options]
     own = os.environ if environ is None else environ
     path = os.pathsep.join([str(_ROOT), *filter(None, [own.get("PYTHONPATH")])])

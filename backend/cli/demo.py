@@ -6,10 +6,8 @@ import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from protocol.errors import InvalidRequest
-
 from ..config import Settings
-from .work import bench_for
+from .work import bench_for, make_folder
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,10 +19,7 @@ def run(options: Namespace, settings: Settings) -> int:
     """Paint the demo and say where it is."""
     from ..demo import run_demo
 
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequest(f"The folder {options.out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
+    make_folder(options.out)
     with bench_for(settings) as bench:
         sheet = run_demo(bench, options.out)
     about = json.loads((options.out / "demo.json").read_text(encoding="utf-8"))

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from protocol.errors import InvalidRequest, ModelError
+from protocol.errors import ModelError
 
 from ..config import Settings
 from .arguments import whole
-from .work import bench_for
+from .work import bench_for, make_folder
 
 if TYPE_CHECKING:
     from ..faces import FaceAnalyser
@@ -55,10 +55,7 @@ def run(options: Namespace, settings: Settings) -> int:
     from ..progress import Bar
     from ..workbench import find_model, open_faces
 
-    try:
-        options.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidRequest(f"The folder {options.out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
+    make_folder(options.out)
     sizes = replace(QUICK if options.quick else FULL, first=options.first)
     model = find_model(settings, settings.model)
     faces = open_faces(model, settings)

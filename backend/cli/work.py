@@ -51,6 +51,19 @@ def check_folder(out: Path) -> None:
         raise InvalidRequest(f"{out} cannot be written: {os.strerror(error.errno or 0)}. Choose another place.") from error
 
 
+def make_folder(out: Path) -> None:
+    """The folder of many results, made if it is not there; before minutes of work, a file must be possible in it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"The folder {out} cannot be made: {error.strerror or error}. Choose another with --out.") from error
+    try:
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise InvalidRequest(f"Nothing can be written into {out}: {os.strerror(error.errno or 0)}. Choose another with --out.") from error
+
+
 def check_not_over(outs: Sequence[Path], options: Namespace) -> None:
     """Before anything is opened: a result must not take the place of a picture that it is made from, as a photo is not made again."""
     lent = [path for one in getattr(options, "image_prompt", ()) for path in (one.file, one.negative)]

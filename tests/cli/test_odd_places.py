@@ -102,3 +102,17 @@ def test_an_option_of_all_commands_that_stands_behind_the_command(refused):
 def test_a_result_without_a_name(refused, name):
     said = refused("portrait", "--face", "a.png", "-o", name)
     assert ("an empty name does not end" if not name else "has no name before .png") in said
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="a folder where even an administrator writes nothing")
+@pytest.mark.parametrize("command", ["demo", "evaluate"])
+def test_a_folder_of_results_where_nothing_can_be_written_is_found_before_anything_is_opened(refused, command):
+    assert "Nothing can be written into /proc" in refused(command, "--out", "/proc")
+
+
+@pytest.mark.parametrize("what", ["a file in its place", "a place that cannot be"])
+def test_a_backend_that_cannot_keep_its_files_says_where_and_what_to_do(refused, tmp_path, photo, monkeypatch, what):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("LIKENESS_STATE", str(tmp_path / "file" / "state") if what != "a file in its place" else str(tmp_path / "file"))
+    monkeypatch.setenv("LIKENESS_ALONE", "no")
+    assert "Set LIKENESS_STATE to a folder" in refused("portrait", "--face", photo, "-o", tmp_path / "out.png")
