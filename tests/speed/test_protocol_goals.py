@@ -15,6 +15,7 @@ import pytest
 from backend.launch import connect
 from backend.speed import framing, protocol_goals, serving
 from backend.speed.add_ons import BlenderPixels, KritaPixels
+from backend.speed.chart import draw
 from backend.speed.goals import shown
 from backend.speed.serving import Crowd, Pinger, jain
 from backend.speed.turns import Clock, Family, check_same, in_turns
@@ -189,7 +190,7 @@ def test_a_whole_run_has_every_goal_of_the_way_and_is_written_and_drawn(tmp_path
     assert said
     report.write_json(tmp_path / "protocol.json")
     assert len(json.loads((tmp_path / "protocol.json").read_text())["figures"]) == 18
-    report.draw(tmp_path / "protocol.png")
+    draw(report, tmp_path / "protocol.png")
     assert (tmp_path / "protocol.png").read_bytes()[1:4] == b"PNG"
 
 
